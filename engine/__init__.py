@@ -1,0 +1,1 @@
+"""One event-driven trading engine: the same actors in live, paper, backtest and replay."""

@@ -1,0 +1,123 @@
+"""Requests: imperative messages that ask an actor to do something."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from engine.domain.orders import Order
+from engine.domain.risk import Verdict
+
+
+class SubmitOrder(msgspec.Struct, frozen=True, gc=False, tag="submit_order"):
+    """Strategy host to risk gate: check this order and, if it passes, send it."""
+
+    order: Order
+
+
+class OrderApproved(msgspec.Struct, frozen=True, gc=False, tag="order_approved"):
+    """Risk gate to router: the permission to send exactly this order. Only the gate makes one."""
+
+    order: Order
+    verdict: Verdict
+
+
+class CancelOrder(msgspec.Struct, frozen=True, gc=False, tag="cancel_order"):
+    """Take an order off the venue.
+
+    Attributes:
+        client_order_id: which order.
+        strategy_id: whose order; only the owner's cancel is honoured.
+        ts_init: time of the event that caused the request, UTC nanoseconds.
+    """
+
+    client_order_id: str
+    strategy_id: str
+    ts_init: int
+
+
+class ReplaceOrder(msgspec.Struct, frozen=True, gc=False, tag="replace_order"):
+    """Change quantity or prices of a working order; None keeps the present value.
+
+    Attributes:
+        client_order_id: which order; it keeps its id.
+        strategy_id: whose order.
+        ts_init: time of the event that caused the request, UTC nanoseconds.
+        order_qty: new total quantity (what is filled already counts), in quantity units.
+        limit_px: new limit, in price units.
+        stop_px: new stop, in price units.
+    """
+
+    client_order_id: str
+    strategy_id: str
+    ts_init: int
+    order_qty: int | None = None
+    limit_px: int | None = None
+    stop_px: int | None = None
+
+
+class ReplaceApproved(msgspec.Struct, frozen=True, gc=False, tag="replace_approved"):
+    """Risk gate to router: the permission to send exactly this replacement."""
+
+    replace: ReplaceOrder
+    verdict: Verdict
+
+
+class TradingState(Enum):
+    """What the gate lets through: all, only what reduces risk, or nothing new."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class SetTradingState(msgspec.Struct, frozen=True, kw_only=True, tag="set_trading_state"):
+    """Operator or monitor to risk gate.
+
+    Attributes:
+        state: the state to enter.
+        reason: why, for the record.
+        ts_init: time of the cause, UTC nanoseconds.
+    """
+
+    state: TradingState
+    reason: str
+    ts_init: int
+
+
+class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, tag="close_position"):
+    """Monitor to strategy host: cancel the strategy's orders in the symbol and go flat there.
+
+    Attributes:
+        strategy_id: whose position.
+        symbol: which.
+        reason: code of the rule that asks for it, such as ``STOP_LOSS``; becomes the order's tag.
+        ts_init: time of the cause, UTC nanoseconds.
+    """
+
+    strategy_id: str
+    symbol: str
+    reason: str
+    ts_init: int
+
+
+class StartStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="start_strategy"):
+    """Controller to strategy host: run ``on_start`` and deliver events from now on."""
+
+    strategy_id: str
+    ts_init: int
+
+
+class StopStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="stop_strategy"):
+    """Controller to strategy host: run ``on_stop`` and deliver nothing more.
+
+    Attributes:
+        strategy_id: which strategy.
+        positions: ``keep`` or ``flatten`` (decision D15); open orders are canceled in both.
+        ts_init: time of the cause, UTC nanoseconds.
+    """
+
+    strategy_id: str
+    positions: str
+    ts_init: int
