@@ -1,0 +1,1 @@
+"""The roles of the engine, one actor per file."""

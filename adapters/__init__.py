@@ -1,0 +1,1 @@
+"""The edges to the world, one folder per technology."""
