@@ -20,7 +20,7 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, tag="order_denied"):
 class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, tag="order_submitted"):
     """The router handed the order to its venue; PENDING_NEW."""
 
-    order: Order
+    client_order_id: str
     ts_event: int
 
 

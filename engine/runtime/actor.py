@@ -84,3 +84,6 @@ class Actor:
 
     def on_stop(self) -> None:
         """Run once after the last message."""
+
+    def on_batch(self) -> None:
+        """Run after each batch of input; for actors that buffer (the recorder)."""

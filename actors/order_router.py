@@ -1,0 +1,166 @@
+"""The order router: the one writer of order state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from engine.domain.commands import CancelOrder, OrderApproved, ReplaceApproved
+from engine.domain.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderSubmitted,
+    ReplaceRejected,
+)
+from engine.domain.order_state import TRANSITIONS, next_status
+from engine.domain.orders import Order, OrderStatus
+from engine.errors import InvariantError
+from engine.runtime.actor import Actor, Handler
+
+VenueReport = (
+    OrderAccepted
+    | OrderCanceled
+    | OrderExpired
+    | OrderRejected
+    | OrderReplaced
+    | CancelRejected
+    | ReplaceRejected
+)
+
+
+class OrderRecord:
+    """State of one order: what it has become since it was approved."""
+
+    __slots__ = ("cum_qty", "exec_ids", "leaves_qty", "order", "status")
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.status = OrderStatus.PENDING_NEW
+        self.cum_qty = 0
+        self.leaves_qty = order.order_qty
+        self.exec_ids: set[str] = set()
+
+
+class OrderRouter(Actor):
+    """Sends approved orders to their venue and turns its reports into events, each once.
+
+    The router accepts nothing but :class:`OrderApproved`, which only the risk gate makes.
+
+    Args:
+        name: actor name.
+        venue: actor name of the venue.
+        keep_closed: how many closed orders stay known, for late fills and duplicates.
+    """
+
+    def __init__(self, name: str, *, venue: str, keep_closed: int) -> None:
+        super().__init__(name)
+        self._venue = venue
+        self._keep_closed = keep_closed
+        self._closed: deque[str] = deque()
+        self.orders: dict[str, OrderRecord] = {}
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """Handle approvals, cancels and every report of a venue."""
+        reports = (
+            OrderAccepted,
+            OrderCanceled,
+            OrderExpired,
+            OrderRejected,
+            OrderReplaced,
+            CancelRejected,
+            ReplaceRejected,
+        )
+        return {
+            OrderApproved: self.on_order_approved,
+            ReplaceApproved: self.on_replace_approved,
+            CancelOrder: self.on_cancel_order,
+            OrderFilled: self.on_order_filled,
+            **dict.fromkeys(reports, self.on_report),
+        }
+
+    def on_order_approved(self, approved: OrderApproved) -> None:
+        """Send an approved order, once."""
+        order = approved.order
+        order_id = order.client_order_id
+        if order_id in self.orders:
+            raise InvariantError(f"order {order_id} was approved twice")
+        self.orders[order_id] = OrderRecord(order)
+        self.ctx.publish(OrderSubmitted(order_id, approved.verdict.ts_event))
+        self.ctx.send(self._venue, order)
+
+    def on_cancel_order(self, cancel: CancelOrder) -> None:
+        """Pass a cancel on, or answer it here when there is nothing to cancel."""
+        record = self.orders.get(cancel.client_order_id)
+        reason = _refusal(record, cancel.strategy_id)
+        if record is None or reason is not None:
+            rejected = CancelRejected(cancel.client_order_id, reason or "", cancel.ts_init)
+            self.ctx.publish(rejected)
+            return
+        record.status = OrderStatus.PENDING_CANCEL
+        self.ctx.send(self._venue, cancel)
+
+    def on_replace_approved(self, approved: ReplaceApproved) -> None:
+        """Pass an approved replacement on, or answer it here."""
+        replace = approved.replace
+        record = self.orders.get(replace.client_order_id)
+        reason = _refusal(record, replace.strategy_id)
+        if record is None or reason is not None:
+            rejected = ReplaceRejected(replace.client_order_id, reason or "", replace.ts_init)
+            self.ctx.publish(rejected)
+            return
+        record.status = OrderStatus.PENDING_REPLACE
+        self.ctx.send(self._venue, replace)
+
+    def on_order_filled(self, fill: OrderFilled) -> None:
+        """Apply an execution once, whenever it arrives, and pass it on."""
+        record = self.orders.get(fill.client_order_id)
+        if record is None:
+            raise InvariantError(f"a fill of unknown order {fill.client_order_id}: {fill}")
+        if fill.exec_id in record.exec_ids:
+            return
+        record.exec_ids.add(fill.exec_id)
+        record.cum_qty = cum_qty = fill.cum_qty
+        record.leaves_qty = leaves_qty = fill.leaves_qty
+        was_open = not record.status.is_terminal
+        record.status = next_status(record.status, OrderFilled, cum_qty, leaves_qty)
+        if was_open and leaves_qty == 0:
+            self._close(fill.client_order_id)
+        self.ctx.publish(fill)
+
+    def on_report(self, report: VenueReport) -> None:
+        """Apply any other report and pass it on; a repeated terminal report changes nothing."""
+        record = self.orders.get(report.client_order_id)
+        if record is None:
+            raise InvariantError(f"a report on unknown order {report.client_order_id}: {report}")
+        kind = type(report)
+        before = record.status
+        if before.is_terminal and kind not in TRANSITIONS[before]:
+            return
+        if type(report) is OrderReplaced:
+            record.leaves_qty = report.order_qty - record.cum_qty
+        record.status = next_status(before, kind, record.cum_qty, record.leaves_qty)
+        if record.status.is_terminal and not before.is_terminal:
+            self._close(report.client_order_id)
+        self.ctx.publish(report)
+
+    def _close(self, order_id: str) -> None:
+        self._closed.append(order_id)
+        if len(self._closed) > self._keep_closed:
+            del self.orders[self._closed.popleft()]
+
+
+def _refusal(record: OrderRecord | None, strategy_id: str) -> str | None:
+    if record is None:
+        return "UNKNOWN_ORDER"
+    if record.order.strategy_id != strategy_id:
+        return "NOT_OWNER"
+    if record.status.is_terminal:
+        return f"ALREADY_{record.status.name}"
+    if record.status is OrderStatus.PENDING_CANCEL:
+        return "ALREADY_PENDING_CANCEL"
+    return None
