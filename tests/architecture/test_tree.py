@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pytest
 from tests.architecture.layers import ROOT, declared_layers, modules, unplaced
 from tests.architecture.rules import PYTHON_RULES, TEXT_RULES, Finding, Rule, Source
 
-SKIPPED_FOLDERS = {".git", ".venv", "demo-out", "bench-out", "build", "dist", "htmlcov"}
+# What .gitignore lists, for a tree that came without git.
+GENERATED = re.compile(
+    r"(^|/)(\.git|\.venv|\.hypothesis|[^/]*_cache|__pycache__|demo-out|bench-out|build|dist"
+    r"|htmlcov|\.coverage[^/]*|\.env)(/|$)"
+)
 TEXT_SUFFIXES = {"", ".md", ".py", ".toml", ".lock", ".txt", ".sql", ".proto", ".yml", ".cfg"}
 
 
@@ -29,8 +34,7 @@ def repository_files() -> list[Path]:
         paths = [
             path
             for path in ROOT.rglob("*")
-            if not SKIPPED_FOLDERS.intersection(path.relative_to(ROOT).parts)
-            and not any(part.endswith("_cache") for part in path.parts)
+            if not GENERATED.search(path.relative_to(ROOT).as_posix())
         ]
     return sorted(path for path in paths if path.is_file() and path.suffix in TEXT_SUFFIXES)
 
