@@ -29,6 +29,7 @@ class SimRuntime:
         cell: the trading core.
         instruments: the series of the data; a chunk's ``series`` number indexes them.
         make_events: builds the events of a chunk from its columns.
+        start_ts: virtual time at which the actors start, UTC nanoseconds.
         seed: permutes events of equal time when given.
     """
 
@@ -38,8 +39,10 @@ class SimRuntime:
         instruments: Sequence[Instrument],
         make_events: Callable[[Columns, Sequence[Instrument]], Iterable[Any]],
         *,
+        start_ts: int,
         seed: int | None = None,
     ) -> None:
+        self._start_ts = start_ts
         self._cell = cell
         self._instruments = instruments
         self._make_events = make_events
@@ -58,8 +61,9 @@ class SimRuntime:
             progress: called with the number of events after each chunk.
         """
         cell = self._cell
-        cell.bind_symbols(instrument.symbol for instrument in self._instruments)
+        cell.now = self._start_ts
         cell.start()
+        cell.bind_symbols(instrument.symbol for instrument in self._instruments)
         for chunk in chunks:
             self._run_chunk(chunk)
             cell.end_batch()

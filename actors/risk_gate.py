@@ -1,0 +1,422 @@
+"""The risk gate: the one writer of exposure, reservations and the trading state.
+
+Every order has exactly one verdict. Exposure is worst case: what is held, plus every working
+order on the side that hurts, plus the order being judged. Reduce-only orders count for nothing
+there, because the venue caps them by the position they reduce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.domain.calendars import get_calendar
+from engine.domain.commands import (
+    OrderApproved,
+    ReplaceApproved,
+    ReplaceOrder,
+    SetTradingState,
+    SubmitOrder,
+    TradingState,
+)
+from engine.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderRejected,
+    OrderReplaced,
+    PositionChanged,
+    ReplaceRejected,
+    RiskEvent,
+    Severity,
+)
+from engine.domain.instruments import Instrument
+from engine.domain.money import CASH_UNIT, div_half_even
+from engine.domain.orders import Order, OrderType, Side
+from engine.domain.risk import (
+    NO_LIMIT,
+    PPM,
+    CheckInputs,
+    DenyCode,
+    RiskLimits,
+    Verdict,
+    bounds,
+    judge,
+    loss_reached,
+)
+from engine.runtime.actor import Actor, Handler
+
+OrderEnded = OrderCanceled | OrderExpired | OrderRejected
+
+
+class DayEnded(msgspec.Struct, frozen=True, tag="day_ended"):
+    """The gate's own timer: a trading day is over."""
+
+    ts_event: int
+
+
+class _Exposure:
+    """Account-wide exposure in one symbol."""
+
+    __slots__ = (
+        "buys",
+        "divisor",
+        "factor",
+        "instrument",
+        "quantity",
+        "sells",
+        "symbol",
+        "warned",
+    )
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.symbol = instrument.symbol
+        self.factor, self.divisor = instrument.cash_scale()
+        self.quantity = 0
+        self.buys = 0
+        self.sells = 0
+        self.warned = False
+
+    def value(self, quantity: int, px: int) -> int:
+        amount = quantity * px * self.factor
+        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+
+class _Open:
+    """What an approved order still reserves."""
+
+    __slots__ = ("exposure", "leaves", "order")
+
+    def __init__(self, order: Order, exposure: _Exposure) -> None:
+        self.order = order
+        self.exposure = exposure
+        self.leaves = order.order_qty
+
+
+class RiskGate(Actor):
+    """Judges every order against the limits and lets pass what no outcome can make exceed them.
+
+    Args:
+        name: actor name.
+        limits: the limits file.
+        instruments: scales by symbol.
+        initial_cash: opening cash of the account, cash units.
+        calendar: trading calendar that ends days (decision D13).
+        router: actor name of the order router.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limits: RiskLimits,
+        instruments: Mapping[str, Instrument],
+        initial_cash: int,
+        calendar: str,
+        router: str,
+    ) -> None:
+        super().__init__(name)
+        self.state = TradingState.ACTIVE
+        self._latched = False
+        self._limits = limits
+        self._bounds = bounds(limits)
+        self._router = router
+        self._calendar = get_calendar(calendar)
+        self._exposures = {s: _Exposure(i) for s, i in instruments.items()}
+        self._active: dict[str, _Exposure] = {}
+        self._held: dict[tuple[str, str], int] = {}
+        self._open: dict[str, _Open] = {}
+        self._denied: set[str] = set()
+        self._cash = initial_cash
+        self._day_start = initial_cash
+        self._loss_warned = False
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """Handle orders, what became of them, operator states and the end of days."""
+        return {
+            SubmitOrder: self.on_submit_order,
+            ReplaceOrder: self.on_replace_order,
+            PositionChanged: self.on_position_changed,
+            OrderCanceled: self.on_order_ended,
+            OrderExpired: self.on_order_ended,
+            OrderRejected: self.on_order_ended,
+            OrderReplaced: self.on_order_replaced,
+            SetTradingState: self.on_set_trading_state,
+            DayEnded: self.on_day_ended,
+        }
+
+    def on_start(self) -> None:
+        """Arm the end of the first trading day."""
+        self._arm_day_end()
+
+    def on_submit_order(self, submit: SubmitOrder) -> None:
+        """Give the one verdict on an order."""
+        order = submit.order
+        exposure = self._exposures[order.symbol]
+        code, inputs = self._examine(order, exposure)
+        verdict = Verdict(order.client_order_id, self.ctx.now, code, inputs)
+        if code is not None:
+            self._denied.add(order.client_order_id)
+            self.ctx.publish(OrderDenied(order, verdict))
+            if code is DenyCode.DAILY_LOSS:
+                self._halt_for_loss(inputs)
+            return
+        self._reserve(order, exposure)
+        approved = OrderApproved(order, verdict)
+        self.ctx.publish(approved)
+        if inputs is not None:
+            self._warn(order, exposure, inputs)
+
+    def _examine(
+        self, order: Order, exposure: _Exposure
+    ) -> tuple[DenyCode | None, CheckInputs | None]:
+        if self.state is not TradingState.ACTIVE and not (
+            order.reduce_only and self.state is TradingState.REDUCING
+        ):
+            halted = self.state is TradingState.HALTED
+            return (DenyCode.TRADING_HALTED if halted else DenyCode.TRADING_REDUCING), None
+        if order.parent_id is not None and order.parent_id in self._denied:
+            return DenyCode.PARENT_DENIED, None
+        last = self.ctx.last(order.symbol)
+        if last is None:
+            return DenyCode.NO_REFERENCE_PRICE, None
+        code = shape_error(order, exposure.instrument)
+        if code is not None:
+            return code, None
+        if order.reduce_only and order.parent_id is None and not self._reduces(order):
+            return DenyCode.REDUCE_ONLY, None
+        inputs = self._measure(order, exposure, last.last_px)
+        return judge(inputs, self._bounds), inputs
+
+    def _reduces(self, order: Order) -> bool:
+        held = self._held.get((order.strategy_id, order.symbol), 0)
+        return held < 0 if order.side is Side.BUY else held > 0
+
+    def _measure(self, order: Order, exposure: _Exposure, px: int) -> CheckInputs:
+        """Look at everything the measured checks need."""
+        quantity = order.order_qty
+        own_px = order.limit_px or order.stop_px or px
+        order_value = exposure.value(quantity, own_px)
+        held, buys, sells = exposure.quantity, exposure.buys, exposure.sells
+        before = max(abs(held + buys), abs(held - sells))
+        low_before = held - sells
+        if not order.reduce_only:
+            if order.side is Side.BUY:
+                buys += quantity
+            else:
+                sells += quantity
+        low = held - sells
+        after = max(abs(held + buys), abs(low))
+        # A limit above the market can fill there: the worst price counts.
+        worst_px = own_px if own_px > px else px
+        before_value = exposure.value(before, px)
+        after_value = exposure.value(after, worst_px) if after > before else before_value
+        equity, others = self._account(exposure)
+        equity += exposure.value(held, px)
+        return CheckInputs(
+            order_value,
+            before_value,
+            after_value,
+            others + after_value,
+            equity,
+            self._day_start,
+            1 if order.reduce_only else 0,
+            1 if low < 0 and low < low_before else 0,
+        )
+
+    def _account(self, but: _Exposure | None) -> tuple[int, int]:
+        """Give (equity, worst-case gross exposure) of the account without one symbol."""
+        equity = self._cash
+        gross = 0
+        last = self.ctx.last
+        for symbol, exposure in self._active.items():
+            if exposure is not but:
+                px = last(symbol).last_px
+                held = exposure.quantity
+                worst = max(abs(held + exposure.buys), abs(held - exposure.sells))
+                equity += exposure.value(held, px)
+                gross += exposure.value(worst, px)
+        return equity, gross
+
+    def _reserve(self, order: Order, exposure: _Exposure) -> None:
+        self._open[order.client_order_id] = _Open(order, exposure)
+        if not order.reduce_only:
+            self._book(exposure, order.side, order.order_qty)
+
+    def _book(self, exposure: _Exposure, side: Side, quantity: int) -> None:
+        if side is Side.BUY:
+            exposure.buys += quantity
+        else:
+            exposure.sells += quantity
+        self._touch(exposure)
+
+    def _touch(self, exposure: _Exposure) -> None:
+        if exposure.quantity or exposure.buys or exposure.sells:
+            self._active[exposure.symbol] = exposure
+        else:
+            self._active.pop(exposure.symbol, None)
+            exposure.warned = False
+
+    def on_position_changed(self, changed: PositionChanged) -> None:
+        """Turn a reservation into a position."""
+        fill = changed.fill
+        exposure = self._exposures[fill.symbol]
+        key = (fill.strategy_id, fill.symbol)
+        exposure.quantity += changed.quantity - self._held.get(key, 0)
+        self._held[key] = changed.quantity
+        self._cash = changed.cash
+        open_order = self._open.get(fill.client_order_id)
+        if open_order is None:
+            self._touch(exposure)
+            return
+        if not open_order.order.reduce_only:
+            self._book(exposure, open_order.order.side, fill.leaves_qty - open_order.leaves)
+        else:
+            self._touch(exposure)
+        open_order.leaves = fill.leaves_qty
+        if fill.leaves_qty == 0:
+            del self._open[fill.client_order_id]
+
+    def on_order_ended(self, event: OrderEnded) -> None:
+        """Release what the order still reserved."""
+        open_order = self._open.pop(event.client_order_id, None)
+        if open_order is not None and not open_order.order.reduce_only:
+            self._book(open_order.exposure, open_order.order.side, -open_order.leaves)
+
+    def on_replace_order(self, replace: ReplaceOrder) -> None:
+        """Judge a replacement as the order it would become, and reserve the larger of both."""
+        open_order = self._open.get(replace.client_order_id)
+        if open_order is None:
+            rejected = ReplaceRejected(replace.client_order_id, "UNKNOWN_ORDER", replace.ts_init)
+            self.ctx.publish(rejected)
+            return
+        order = open_order.order
+        filled = order.order_qty - open_order.leaves
+        quantity = order.order_qty if replace.order_qty is None else replace.order_qty
+        changed = msgspec.structs.replace(
+            order,
+            order_qty=quantity - filled,
+            limit_px=order.limit_px if replace.limit_px is None else replace.limit_px,
+            stop_px=order.stop_px if replace.stop_px is None else replace.stop_px,
+        )
+        exposure = open_order.exposure
+        if not order.reduce_only:
+            self._book(exposure, order.side, -open_order.leaves)
+        code, inputs = self._examine(changed, exposure)
+        kept = open_order.leaves if code is not None else max(open_order.leaves, quantity - filled)
+        if not order.reduce_only:
+            self._book(exposure, order.side, kept)
+        open_order.leaves = kept
+        if code is not None:
+            rejected = ReplaceRejected(replace.client_order_id, code.name, replace.ts_init)
+            self.ctx.publish(rejected)
+            return
+        open_order.order = msgspec.structs.replace(changed, order_qty=kept + filled)
+        verdict = Verdict(replace.client_order_id, self.ctx.now, None, inputs)
+        self.ctx.publish(ReplaceApproved(replace, verdict))
+
+    def on_order_replaced(self, event: OrderReplaced) -> None:
+        """Give back what a replacement no longer needs."""
+        open_order = self._open.get(event.client_order_id)
+        if open_order is None:
+            return
+        order = open_order.order
+        leaves = event.order_qty - (order.order_qty - open_order.leaves)
+        if not order.reduce_only:
+            self._book(open_order.exposure, order.side, leaves - open_order.leaves)
+        open_order.leaves = leaves
+        open_order.order = msgspec.structs.replace(
+            order, order_qty=event.order_qty, limit_px=event.limit_px, stop_px=event.stop_px
+        )
+
+    def on_set_trading_state(self, command: SetTradingState) -> None:
+        """Enter a trading state; HALTED stays until the next day or an operator."""
+        self.state = command.state
+        self._latched = False
+
+    def on_day_ended(self, event: DayEnded) -> None:
+        """Start the next trading day: new loss baseline, a latched halt ends if it may."""
+        self._day_start = self._account(None)[0]
+        self._loss_warned = False
+        if self._latched and self._limits.halt_reset == "next_day":
+            self.state = TradingState.ACTIVE
+            self._latched = False
+            self._tell("DAILY_LOSS", Severity.INFO, 0.0, None, "TRADING_RESUMED")
+        self._denied.clear()
+        self._arm_day_end()
+
+    def _arm_day_end(self) -> None:
+        end = self._calendar.day_end(self.ctx.now)
+        if end <= self.ctx.now:
+            end = self._calendar.day_end(self.ctx.now + 1)
+        self.ctx.set_timer(end, DayEnded(end))
+
+    def _halt_for_loss(self, inputs: CheckInputs | None) -> None:
+        self.state = TradingState.HALTED
+        self._latched = True
+        loss = 0 if inputs is None else inputs.day_start_equity - inputs.equity
+        self._tell("DAILY_LOSS", Severity.CRITICAL, loss / CASH_UNIT, None, "TRADING_HALTED")
+
+    def _warn(self, order: Order, exposure: _Exposure, inputs: CheckInputs) -> None:
+        bound = self._bounds
+        share_limit = bound.position_warning_ppm
+        if share_limit != NO_LIMIT and inputs.position_after > inputs.position_before:
+            near = inputs.position_after * PPM >= inputs.equity * share_limit
+            if near and not exposure.warned:
+                share = inputs.position_after / inputs.equity
+                self._tell("POSITION_SIZE", Severity.WARNING, share, order, "NONE")
+            exposure.warned = near
+        loss = inputs.day_start_equity - inputs.equity
+        if loss > 0 and not self._loss_warned:
+            share_of = self._limits.daily_loss_warning
+            if loss_reached(round(loss / share_of), inputs.day_start_equity, bound):
+                self._loss_warned = True
+                self._tell("DAILY_LOSS", Severity.WARNING, loss / CASH_UNIT, None, "NONE")
+
+    def _tell(
+        self, rule: str, severity: Severity, value: float, order: Order | None, action: str
+    ) -> None:
+        limit = (
+            self._limits.max_position_size
+            if rule == "POSITION_SIZE"
+            else self._limits.max_daily_loss_amount
+        )
+        about = f" of {order.symbol}" if order else ""
+        self.ctx.publish(
+            RiskEvent(
+                event_type=rule,
+                severity=severity,
+                strategy_id=order.strategy_id if order else None,
+                symbol=order.symbol if order else None,
+                limit=None if limit == "unlimited" else float(limit),
+                value=value,
+                action_taken=action,
+                description=f"{rule}{about} is {value:g}, limit {limit}: {action}",
+                ts_event=self.ctx.now,
+            )
+        )
+
+
+def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:
+    """Check what needs no market: quantities, prices and the fields each order type needs."""
+    quantity = order.order_qty
+    if quantity <= 0 or (instrument.lot_size != 1 and quantity % instrument.lot_size):
+        return DenyCode.QUANTITY_PRECISION
+    if order.order_type is OrderType.MARKET:
+        return None
+    tick = instrument.tick_size
+    for px in (order.limit_px, order.stop_px, order.trail_px):
+        if px is not None and (px <= 0 or px % tick):
+            return DenyCode.PRICE_PRECISION
+    needs_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+    needs_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
+    trailing = order.order_type is OrderType.TRAILING_STOP
+    if (
+        (needs_limit and order.limit_px is None)
+        or (needs_stop and order.stop_px is None)
+        or (trailing and (order.trail_px is None) == (order.trail_bps is None))
+    ):
+        return DenyCode.INVALID_ORDER
+    return None

@@ -1,0 +1,394 @@
+"""The strategy host: carries one strategy through its events and its outbox to the gate."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.domain.calendars import get_calendar
+from engine.domain.commands import (
+    CancelOrder,
+    ClosePosition,
+    ReplaceOrder,
+    StopStrategy,
+    SubmitOrder,
+)
+from engine.domain.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderRejected,
+    OrderReplaced,
+    PositionChanged,
+    ReplaceRejected,
+    StrategyFailed,
+)
+from engine.domain.instruments import Instrument
+from engine.domain.market import Bar, Quote, Trade
+from engine.domain.money import CASH_UNIT
+from engine.domain.orders import OrderStatus, TimeInForce
+from engine.domain.schedule import next_time
+from engine.domain.signals import Signal
+from engine.errors import InvariantError
+from engine.runtime.actor import Actor, Handler
+from engine.strategy.base import Strategy
+from engine.strategy.desk import Desk
+from engine.strategy.feed import SymbolFeed, make_bar_feed, make_tick_feed
+from engine.strategy.indicators import Studies
+from engine.strategy.views import Fill
+
+__all__ = ["StrategyHost", "TimerFired"]
+
+ColumnsOf = Callable[[str], Mapping[str, Any]]
+"""Gives the whole series of a symbol as arrays, when the data is known beforehand."""
+
+_OPTIONAL_HOOKS = ("on_trade", "on_quote", "on_signal", "on_order", "on_fill")
+
+_STATUS_AFTER: dict[type, OrderStatus] = {
+    OrderCanceled: OrderStatus.CANCELED,
+    OrderExpired: OrderStatus.EXPIRED,
+    OrderRejected: OrderStatus.REJECTED,
+}
+
+
+class TimerFired(msgspec.Struct, frozen=True, tag="timer_fired"):
+    """A timer of the strategy came due; ``every`` is set when it repeats."""
+
+    name: str
+    ts_event: int
+    every: str | None = None
+
+
+class StrategyHost(Actor):
+    """Hosts one strategy: delivers its events, keeps its views, drains its outbox.
+
+    A hook that raises quarantines the strategy: it receives nothing more, its open orders are
+    canceled and a :class:`StrategyFailed` with its traceback is published.
+
+    Args:
+        name: actor name.
+        strategy_id: id of the strategy in the run.
+        strategy: the instance to carry.
+        instruments: what it may see and trade, by symbol.
+        initial_cash: opening cash of the account, in cash units.
+        time_in_force: of orders that name none.
+        calendar: trading calendar of aggregations, schedules and session indicators.
+        kinds: types of market event the run delivers.
+        columns_of: whole series for batch indicators; None computes them streaming.
+        gate: actor name of the risk gate.
+        router: actor name of the order router.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        strategy_id: str,
+        strategy: Strategy,
+        instruments: Mapping[str, Instrument],
+        initial_cash: int,
+        time_in_force: TimeInForce,
+        calendar: str,
+        kinds: tuple[type, ...],
+        columns_of: ColumnsOf | None,
+        gate: str,
+        router: str,
+    ) -> None:
+        super().__init__(name)
+        self.strategy = strategy
+        self.strategy_id = strategy_id
+        self.symbols = frozenset(instruments)
+        self._instruments = instruments
+        self._initial_cash = initial_cash
+        self._time_in_force = time_in_force
+        self._calendar = calendar
+        self._kinds = kinds
+        self._columns_of = columns_of
+        self._gate = gate
+        self._router = router
+        self._timers: dict[str, int] = {}
+        self._feeds: dict[str, Handler] = {}
+        self._stops: list[Callable[[], None]] = []
+        self._running = False
+        self._uses = {hook: _overrides(strategy, hook) for hook in _OPTIONAL_HOOKS}
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """Handle market data, what became of orders, timers and control."""
+        ended = (OrderAccepted, OrderCanceled, OrderExpired, OrderRejected)
+        refused = (CancelRejected, ReplaceRejected)
+        return {
+            **dict.fromkeys((Bar, Trade, Quote), self.on_market),
+            **dict.fromkeys((*ended, *refused), self.on_order_event),
+            PositionChanged: self.on_position_changed,
+            OrderDenied: self.on_order_denied,
+            OrderReplaced: self.on_order_replaced,
+            Signal: self.on_signal,
+            TimerFired: self.on_timer_fired,
+            ClosePosition: self.on_close_position,
+            StopStrategy: self.on_stop_strategy,
+        }
+
+    # Life.
+
+    def on_start(self) -> None:
+        """Give the strategy its desk, let it declare what it needs and make its feeds."""
+        strategy = self.strategy
+        self.desk = desk = Desk(
+            self.strategy_id,
+            instruments=self._instruments,
+            ctx=self.ctx,
+            cash=self._initial_cash,
+            time_in_force=self._time_in_force,
+            history=strategy.history,
+        )
+        desk.event = TimerFired("start", self.ctx.now)
+        studies = Studies(self._set_timer, self._schedule)
+        strategy.attach(desk, studies)
+        self._running = True
+        self._call("on_start")
+        studies.build(self._calendar)
+        for symbol in self._instruments:
+            self._make_feed(symbol, studies)
+
+    def _make_feed(self, symbol: str, studies: Studies) -> None:
+        feed = SymbolFeed(symbol, self.desk, self._flush, self._fail)
+        strategy = self.strategy
+        on_bar, stop = make_bar_feed(
+            feed,
+            symbol,
+            strategy.on_bar,
+            studies.base,
+            studies.aggregates,
+            calendar=self._calendar,
+            columns=None if self._columns_of is None else self._columns_of(symbol),
+            warm_up=strategy.warm_up,
+        )
+        self._stops.append(stop)
+        if strategy.history:
+            on_bar = _remembering(self.desk.history[symbol].append, on_bar)
+        table: dict[type, Handler] = {Bar: on_bar}
+        for kind, hook in ((Trade, "on_trade"), (Quote, "on_quote")):
+            table[kind], stop = make_tick_feed(
+                feed, symbol, hook, getattr(strategy, hook), studies, calendar=self._calendar
+            )
+            self._stops.append(stop)
+        self._feeds[symbol] = table[self._kinds[0]] if len(self._kinds) == 1 else _by_type(table)
+
+    def market_handler(self, symbol: str) -> Handler:
+        """Give the function made for one symbol's events."""
+        feed = self._feeds.get(symbol)
+        if feed is None:
+            raise InvariantError(f"{self.name} was asked for {symbol} before it started")
+        return feed
+
+    def on_market(self, event: Any) -> None:
+        """Carry a market event that came without a lane."""
+        self._feeds[event.symbol](event)
+
+    def on_stop(self) -> None:
+        """Tell the strategy that the run is over; orders it sends now go nowhere."""
+        if self._running:
+            self._call("on_stop")
+            self._quiet()
+
+    def on_stop_strategy(self, command: StopStrategy) -> None:
+        """Stop by command: cancel open orders, keep or flatten positions (decision D15)."""
+        if not self._running:
+            return
+        self._call("on_stop")
+        self._quiet()
+        desk = self.desk
+        for handle in tuple(desk.orders.values()):
+            desk.cancel(handle)
+        if command.positions == "flatten":
+            for symbol, position in desk.positions.items():
+                if position:
+                    desk.close(symbol, "STOP")
+        self._flush()
+
+    def _quiet(self) -> None:
+        self._running = False
+        for stop in self._stops:
+            stop()
+
+    # What became of orders.
+
+    def on_position_changed(self, changed: PositionChanged) -> None:
+        """Fold a booked fill into positions, cash and the order's handle; tell ``on_fill``."""
+        fill = changed.fill
+        desk = self.desk
+        desk.cash = changed.cash
+        if fill.strategy_id != self.strategy_id:
+            return
+        position = desk.positions[fill.symbol]
+        position.units = changed.quantity
+        position.cost = changed.cost
+        position.realized_units += changed.realized
+        handle = desk.orders.get(fill.client_order_id)
+        if handle is None:
+            return
+        handle.add_fill(abs(fill.signed_qty), fill.last_px, fill.leaves_qty)
+        if not fill.leaves_qty:
+            del desk.orders[fill.client_order_id]
+        if self._uses["on_fill"]:
+            instrument = self._instruments[fill.symbol]
+            view = Fill(
+                handle,
+                abs(fill.signed_qty) / instrument.quantity_unit,
+                fill.last_px / instrument.price_unit,
+                fill.commission / CASH_UNIT,
+                changed.realized / CASH_UNIT,
+                fill.ts_event,
+            )
+            desk.event = fill
+            self._call("on_fill", view)
+
+    def on_order_denied(self, denied: OrderDenied) -> None:
+        """Fold a denial into the order's handle; tell ``on_order``."""
+        handle = self.desk.orders.pop(denied.order.client_order_id, None)
+        if handle is None:
+            return
+        handle.status = OrderStatus.DENIED
+        code = denied.verdict.code
+        handle.reason = "" if code is None else code.name
+        self._tell(handle, denied.verdict)
+
+    def on_order_event(self, event: Any) -> None:
+        """Fold any other event into the order's handle; tell ``on_order``."""
+        desk = self.desk
+        handle = desk.orders.get(event.client_order_id)
+        if handle is None:
+            return
+        kind = type(event)
+        ended = _STATUS_AFTER.get(kind)
+        if ended is not None:
+            handle.status = ended
+            handle.reason = event.reason
+            del desk.orders[event.client_order_id]
+        elif kind is OrderAccepted and handle.status is OrderStatus.INITIALIZED:
+            handle.status = OrderStatus.ACCEPTED
+        if self._uses["on_order"]:
+            self._tell(handle, event)
+
+    def on_order_replaced(self, event: OrderReplaced) -> None:
+        """Fold a replacement into the order's handle; tell ``on_order``."""
+        handle = self.desk.orders.get(event.client_order_id)
+        if handle is not None:
+            handle.order = msgspec.structs.replace(
+                handle.order,
+                order_qty=event.order_qty,
+                limit_px=event.limit_px,
+                stop_px=event.stop_px,
+            )
+            self._tell(handle, event)
+
+    def _tell(self, handle: Any, event: Any) -> None:
+        if self._uses["on_order"]:
+            self.desk.event = event
+            self._call("on_order", handle)
+
+    # Signals, timers and control.
+
+    def on_signal(self, signal: Signal) -> None:
+        """Tell the strategy of another strategy's signal."""
+        if signal.strategy_id != self.strategy_id and self._uses["on_signal"]:
+            self.desk.event = signal
+            self._call("on_signal", signal)
+
+    def on_timer_fired(self, fired: TimerFired) -> None:
+        """Tell the strategy; arm the timer again when it repeats."""
+        if fired.every is not None:
+            self._arm(fired.name, fired.every, fired.ts_event)
+        else:
+            self._timers.pop(fired.name, None)
+        self.desk.event = fired
+        self._call("on_timer", fired.name)
+
+    def on_close_position(self, command: ClosePosition) -> None:
+        """Go flat in a symbol because the monitor says so."""
+        if command.strategy_id == self.strategy_id:
+            self.desk.event = command
+            self.desk.close(command.symbol, command.reason)
+            self._flush()
+
+    def _set_timer(self, name: str, at: int) -> None:
+        self._disarm(name)
+        self._timers[name] = self.ctx.set_timer(at, TimerFired(name, at))
+
+    def _schedule(self, name: str, every: str) -> None:
+        self._disarm(name)
+        self._arm(name, every, self.ctx.now)
+
+    def _arm(self, name: str, every: str, after: int) -> None:
+        at = next_time(every, after, get_calendar(self._calendar))
+        self._timers[name] = self.ctx.set_timer(at, TimerFired(name, at, every))
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            self.ctx.cancel_timer(timer)
+
+    # Calling user code.
+
+    def _call(self, hook: str, *args: Any) -> None:
+        if not self._running:
+            return
+        try:
+            getattr(self.strategy, hook)(*args)
+        except Exception as error:
+            self._fail(hook, self.desk.event, error)
+        if self.desk.outbox:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what the hook left in the outbox, in its order."""
+        outbox = self.desk.outbox
+        send = self.ctx.send
+        for command in outbox:
+            kind = type(command)
+            if kind is SubmitOrder or kind is ReplaceOrder:
+                send(self._gate, command)
+            elif kind is CancelOrder:
+                send(self._router, command)
+            else:
+                self.ctx.publish(command)
+        outbox.clear()
+
+    def _fail(self, hook: str, event: Any, error: Exception) -> None:
+        """Quarantine the strategy: drop what the hook left, cancel its orders, tell everyone."""
+        self._quiet()
+        desk = self.desk
+        desk.outbox.clear()
+        for handle in desk.orders.values():
+            desk.cancel(handle)
+        self.ctx.publish(
+            StrategyFailed(
+                strategy_id=self.strategy_id,
+                hook=hook,
+                event=str(event),
+                error=f"{type(error).__name__}: {error}",
+                traceback="".join(traceback.format_exception(error)),
+                ts_event=self.ctx.now,
+            )
+        )
+
+
+def _overrides(strategy: Strategy, hook: str) -> bool:
+    return getattr(type(strategy), hook) is not getattr(Strategy, hook)
+
+
+def _remembering(remember: Callable[[Any], None], on_bar: Handler) -> Handler:
+    def on_bar_remembered(bar: Bar) -> None:
+        remember(bar)
+        on_bar(bar)
+
+    return on_bar_remembered
+
+
+def _by_type(table: Mapping[type, Handler]) -> Handler:
+    return lambda event: table[type(event)](event)

@@ -1,0 +1,342 @@
+"""The desk of one strategy: its outbox, its open orders, its positions and its cash.
+
+Everything a strategy does goes through here and becomes a command in the outbox, which the host
+drains after each hook. The desk does no I/O and holds no clock: ``now`` and the event being
+handled are set by the host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from engine.domain.commands import CancelOrder, ReplaceOrder, SubmitOrder
+from engine.domain.events import OrderFilled
+from engine.domain.instruments import Instrument
+from engine.domain.market import Bar, Quote, Trade
+from engine.domain.money import CASH_UNIT, round_units, to_units
+from engine.domain.orders import Order, OrderType, Side, TimeInForce
+from engine.domain.signals import Signal
+from engine.errors import UnknownSymbolError
+from engine.runtime.actor import Context
+from engine.strategy.views import OrderHandle, Position
+
+__all__ = ["Desk"]
+
+Command = SubmitOrder | CancelOrder | ReplaceOrder | Signal
+
+
+class Desk:
+    """State and outbox of one strategy.
+
+    Args:
+        strategy_id: whose desk.
+        instruments: what can be traded, by symbol.
+        ctx: tells the time and the latest market event of a symbol.
+        cash: opening cash of the account, in cash units.
+        time_in_force: used when an order names none.
+        history: how many bars of each symbol ``bars`` keeps.
+    """
+
+    def __init__(
+        self,
+        strategy_id: str,
+        *,
+        instruments: Mapping[str, Instrument],
+        ctx: Context,
+        cash: int,
+        time_in_force: TimeInForce,
+        history: int,
+    ) -> None:
+        self.strategy_id = strategy_id
+        self.instruments = instruments
+        self.last = ctx.last
+        self.event: Any = None
+        self.cash = cash
+        self.outbox: list[Command] = []
+        self.orders: dict[str, OrderHandle] = {}
+        self.positions = {s: Position(i, ctx.last) for s, i in instruments.items()}
+        self.history: dict[str, deque[Any]] = {s: deque(maxlen=history) for s in instruments}
+        self.group: str | None = None
+        self._time_in_force = time_in_force
+        self._ctx = ctx
+        self._leg = 0
+        self._leg_of: Any = None
+        self._cause = ""
+
+    @property
+    def now(self) -> int:
+        """Time of the event being handled, UTC nanoseconds."""
+        return self._ctx.now
+
+    @property
+    def symbol(self) -> str:
+        """Symbol of the event being handled; empty for one without."""
+        return getattr(self.event, "symbol", "")
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Give an instrument.
+
+        Raises:
+            UnknownSymbolError: the run has no such symbol.
+        """
+        found = self.instruments.get(symbol)
+        if found is None:
+            known = ", ".join(sorted(self.instruments)[:10])
+            raise UnknownSymbolError(f"no symbol {symbol!r} in this run (it has: {known})")
+        return found
+
+    def next_id(self) -> str:
+        """Give the next client order id: the strategy, the event it answers, and a leg.
+
+        A pure function of the input, never of a clock (decision D17).
+        """
+        event = self.event
+        if event is not self._leg_of:
+            self._leg_of = event
+            self._leg = 0
+            self._cause = f"{self.strategy_id}:{cause_of(event)}"
+        self._leg += 1
+        return f"{self._cause}:{self._leg}"
+
+    def submit(self, order: Order, instrument: Instrument) -> OrderHandle:
+        """Put an order in the outbox and give its handle."""
+        handle = OrderHandle(order, instrument)
+        self.orders[order.client_order_id] = handle
+        self.outbox.append(SubmitOrder(order))
+        return handle
+
+    def market(
+        self,
+        symbol: str,
+        side: Side,
+        units: int,
+        *,
+        reduce_only: bool = False,
+        tag: str | None = None,
+    ) -> OrderHandle:
+        """Submit a market order of ``units`` quantity units."""
+        instrument = self.instruments[symbol]
+        order = Order(
+            self.next_id(),
+            self.strategy_id,
+            symbol,
+            side,
+            OrderType.MARKET,
+            units,
+            self.now,
+            self._time_in_force,
+            reduce_only=reduce_only,
+            group_id=self.group,
+            tag=tag,
+        )
+        return self.submit(order, instrument)
+
+    def order(
+        self,
+        symbol: str,
+        side: Side,
+        quantity: float,
+        *,
+        limit: float | None = None,
+        stop: float | None = None,
+        trail: float | None = None,
+        trail_percent: float | None = None,
+        tif: TimeInForce | str | None = None,
+        expire_ts: int | None = None,
+        reduce_only: bool = False,
+        parent: OrderHandle | None = None,
+        group: str | None = None,
+        tag: str | None = None,
+        confidence: float | None = None,
+    ) -> OrderHandle:
+        """Submit an order of any type; see ``Strategy.buy`` for the arguments.
+
+        Raises:
+            ValueError: a number that is not finite or has too many digits, or arguments that
+                contradict each other.
+        """
+        instrument = self.instrument(symbol)
+        kind = _order_type(limit, stop, trail, trail_percent)
+        units = self.quantity_units(instrument, quantity)
+        order = Order(
+            self.next_id(),
+            self.strategy_id,
+            symbol,
+            side,
+            kind,
+            units,
+            self.now,
+            self._tif(tif, expire_ts),
+            limit_px=tick_px(instrument, limit, up=side is Side.SELL),
+            stop_px=tick_px(instrument, stop, up=side is Side.BUY),
+            trail_px=tick_px(instrument, trail, up=True),
+            trail_bps=None if trail_percent is None else round_units(trail_percent, 2),
+            expire_ts=expire_ts,
+            reduce_only=reduce_only,
+            parent_id=None if parent is None else parent.id,
+            group_id=group or self.group,
+            tag=tag,
+            confidence=confidence,
+        )
+        return self.submit(order, instrument)
+
+    def _tif(self, tif: TimeInForce | str | None, expire_ts: int | None) -> TimeInForce:
+        if expire_ts is not None:
+            if tif not in (None, TimeInForce.GTD, "GTD"):
+                raise ValueError(f"good_till goes with time in force GTD, not {tif}")
+            return TimeInForce.GTD
+        if tif is None:
+            return self._time_in_force
+        try:
+            return TimeInForce(tif)
+        except ValueError:
+            names = ", ".join(t.value for t in TimeInForce)
+            raise ValueError(f"unknown time in force {tif!r}; one of {names}") from None
+
+    @staticmethod
+    def quantity_units(instrument: Instrument, quantity: float) -> int:
+        """Scale a quantity, refusing digits the instrument does not have."""
+        if quantity.__class__ is int and instrument.quantity_decimals == 0:
+            return int(quantity)
+        try:
+            return to_units(quantity, instrument.quantity_decimals)
+        except (ValueError, ArithmeticError) as error:
+            raise ValueError(f"quantity of {instrument.symbol}: {error}; round it first") from None
+
+    def target(self, symbol: str, units: int, tag: str | None) -> OrderHandle | None:
+        """Send the market order that brings position plus open orders to ``units``."""
+        difference = units - self.projected(symbol)
+        if not difference:
+            return None
+        held = self.positions[symbol].units
+        reduce_only = abs(units) < abs(held) and units * held >= 0
+        side = Side.BUY if difference > 0 else Side.SELL
+        return self.market(symbol, side, abs(difference), reduce_only=reduce_only, tag=tag)
+
+    def projected(self, symbol: str) -> int:
+        """Give the position once every open market order has filled, in quantity units."""
+        units = self.positions[symbol].units
+        for handle in self.orders.values():
+            order = handle.order
+            if order.symbol == symbol and order.order_type is OrderType.MARKET:
+                units += order.side.sign * handle.leaves_qty
+        return units
+
+    def share_units(self, symbol: str, share: float) -> int:
+        """Size a share of equity at the latest price: quantity units, towards zero, in lots.
+
+        Raises:
+            ValueError: the share is not finite.
+        """
+        if not math.isfinite(share):
+            raise ValueError(f"a share of equity must be a finite number, not {share!r}")
+        instrument = self.instrument(symbol)
+        last = self.last(symbol)
+        if last is None:
+            return 0
+        factor, divisor = instrument.cash_scale()
+        cash = round(self.equity_units() * abs(share))
+        lots = cash * divisor // (last.last_px * factor * instrument.lot_size)
+        return lots * instrument.lot_size * (1 if share > 0 else -1)
+
+    def equity_units(self) -> int:
+        """Give cash plus the value of this strategy's positions, in cash units."""
+        total: float = self.cash
+        for position in self.positions.values():
+            if position.units:
+                total += position.value * CASH_UNIT
+        return round(total)
+
+    def close(self, symbol: str, tag: str | None) -> OrderHandle | None:
+        """Cancel the symbol's open orders and send one reduce-only order that goes flat."""
+        units = self.positions[symbol].units
+        working = None
+        for handle in self.orders.values():
+            order = handle.order
+            if order.symbol != symbol:
+                continue
+            closes = order.reduce_only and order.order_type is OrderType.MARKET
+            if closes and handle.leaves_qty == abs(units):
+                working = handle
+            else:
+                self.cancel(handle)
+        if working is not None or not units:
+            return working
+        side = Side.SELL if units > 0 else Side.BUY
+        return self.market(symbol, side, abs(units), reduce_only=True, tag=tag)
+
+    def cancel(self, handle: OrderHandle) -> None:
+        """Ask for an order to be taken off; nothing happens when it has ended."""
+        if handle.is_open:
+            self.outbox.append(CancelOrder(handle.id, self.strategy_id, self.now))
+
+    def replace(
+        self, handle: OrderHandle, quantity: float | None, limit: float | None, stop: float | None
+    ) -> None:
+        """Ask for a working order's quantity or prices to change."""
+        instrument = self.instruments[handle.symbol]
+        selling = handle.side is Side.SELL
+        self.outbox.append(
+            ReplaceOrder(
+                handle.id,
+                self.strategy_id,
+                self.now,
+                None if quantity is None else self.quantity_units(instrument, quantity),
+                tick_px(instrument, limit, up=selling),
+                tick_px(instrument, stop, up=not selling),
+            )
+        )
+
+
+def cause_of(event: Any) -> str:
+    """Name an input uniquely within a strategy: what it is and its number or time."""
+    kind = type(event)
+    if kind is Bar:
+        return f"{event.symbol}:{event.seq}"
+    if kind is Trade or kind is Quote:
+        return f"{event.symbol}:{kind.__name__[0]}{event.seq}"
+    if kind is OrderFilled:
+        return f"{event.exec_id}"
+    order_id = getattr(event, "client_order_id", None)
+    if order_id is not None:
+        return f"{order_id}/{kind.__name__}"
+    name = getattr(event, "name", None) or getattr(event, "reason", None) or event.symbol
+    ts = getattr(event, "ts_event", None) or getattr(event, "ts_init", 0)
+    return f"{name}@{ts}"
+
+
+def _order_type(
+    limit: float | None, stop: float | None, trail: float | None, trail_percent: float | None
+) -> OrderType:
+    if trail is not None or trail_percent is not None:
+        if (trail is not None and trail_percent is not None) or limit is not None:
+            raise ValueError("a trailing stop takes either trail or trail_percent, and no limit")
+        return OrderType.TRAILING_STOP
+    if stop is not None:
+        return OrderType.STOP if limit is None else OrderType.STOP_LIMIT
+    return OrderType.MARKET if limit is None else OrderType.LIMIT
+
+
+def tick_px(instrument: Instrument, price: float | None, *, up: bool) -> int | None:
+    """Round a price to the instrument's tick: a limit away from the market, a stop away too.
+
+    Args:
+        instrument: whose ticks.
+        price: the price as the strategy computed it; None stays None.
+        up: direction of rounding; a price within a millionth of a tick counts as on it.
+
+    Raises:
+        ValueError: not a finite positive number.
+    """
+    if price is None:
+        return None
+    if not math.isfinite(price) or price <= 0:
+        raise ValueError(f"a price of {instrument.symbol} must be finite and positive: {price!r}")
+    ticks = price * instrument.price_unit / instrument.tick_size
+    nearest = round(ticks)
+    if abs(ticks - nearest) > 1e-6:
+        nearest = math.ceil(ticks) if up else math.floor(ticks)
+    return nearest * instrument.tick_size

@@ -1,0 +1,255 @@
+"""Carries one symbol's bars through indicators and aggregations to the strategy's hook.
+
+Each function here makes a closure for one symbol. The closures look alike on purpose: they are
+the inner loop of every mode, and what a run does not use must not cost it a test per bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.analytics.indicators import Plan
+from engine.domain.aggregation import Aggregator
+from engine.domain.market import Bar
+from engine.strategy.desk import Desk
+from engine.strategy.indicators import Frame, Source, Studies
+
+__all__ = ["SymbolFeed"]
+
+NEVER = 2**63 - 1
+Fail = Callable[[str, Any, Exception], None]
+Hook = Callable[[Any], None]
+
+
+class SymbolFeed:
+    """Makes the handlers of one symbol for one strategy.
+
+    Args:
+        symbol: instrument.
+        desk: the strategy's desk; told which event is being handled.
+        flush: drains the outbox.
+        fail: quarantines the strategy when a hook raises.
+    """
+
+    def __init__(self, symbol: str, desk: Desk, flush: Callable[[], None], fail: Fail) -> None:
+        self._symbol = symbol
+        self._desk = desk
+        self._flush = flush
+        self._fail = fail
+
+    def hook(self, name: str, call: Hook) -> tuple[Hook, Callable[[], None]]:
+        """Carry events straight to a hook; also give the function that stops it."""
+        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        running = True
+
+        def on_event(event: Any) -> None:
+            if not running:
+                return
+            desk.event = event
+            try:
+                call(event)
+            except Exception as error:
+                fail(name, event, error)
+            if outbox:
+                flush()
+
+        def stop() -> None:
+            nonlocal running
+            running = False
+
+        return on_event, stop
+
+    def batch_bars(
+        self, call: Hook, source: Source, columns: list[Any], first_row: int
+    ) -> tuple[Hook, Callable[[], None]]:
+        """Carry bars whose indicators are known beforehand; ``bar.seq`` is the row."""
+        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        frame = source.frame
+        own = source.frames.get(self._symbol, Frame())
+        own.columns = columns
+        alone = len(desk.instruments) == 1 and self._symbol not in source.frames
+        frame.columns = columns
+
+        def on_bar(bar: Bar) -> None:
+            row = bar.seq
+            if row < first_row:
+                own.index = row
+                return
+            frame.index = own.index = row
+            frame.columns = columns
+            desk.event = bar
+            try:
+                call(bar)
+            except Exception as error:
+                fail("on_bar", bar, error)
+            if outbox:
+                flush()
+
+        def on_bar_alone(bar: Bar) -> None:
+            # One symbol: the frame always points at it.
+            row = bar.seq
+            if row < first_row:
+                return
+            frame.index = row
+            desk.event = bar
+            try:
+                call(bar)
+            except Exception as error:
+                fail("on_bar", bar, error)
+            if outbox:
+                flush()
+
+        def stop() -> None:
+            nonlocal first_row
+            first_row = NEVER
+
+        return (on_bar_alone if alone else on_bar), stop
+
+    def streamed_bars(
+        self, call: Hook, advances: list[Callable[[Bar], bool]], *, warm_up: bool
+    ) -> tuple[Hook, Callable[[], None]]:
+        """Carry bars whose indicators and aggregations are computed as they come."""
+        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        running = True
+
+        def on_bar(bar: Bar) -> None:
+            if not running:
+                return
+            desk.event = bar
+            try:
+                ready = True
+                for advance in advances:
+                    ready = advance(bar) and ready
+                if ready or not warm_up:
+                    call(bar)
+            except Exception as error:
+                fail("on_bar", bar, error)
+            if outbox:
+                flush()
+
+        def stop() -> None:
+            nonlocal running
+            running = False
+
+        return on_bar, stop
+
+
+def known_columns(source: Source, symbol: str, columns: list[Any]) -> Callable[[Bar], bool]:
+    """Advance a source whose columns are known beforehand; ``bar.seq`` is the row."""
+    frame = source.frame
+    own = source.frames.get(symbol, Frame())
+    own.columns = columns
+    lookback = source.lookback
+
+    def advance(bar: Bar) -> bool:
+        frame.columns = columns
+        frame.index = own.index = bar.seq
+        return bar.seq >= lookback
+
+    return advance
+
+
+def streamed_columns(source: Source, symbol: str, plan: Plan) -> Callable[[Bar], bool]:
+    """Advance a source by computing its indicators from each bar as it comes."""
+    frame = source.frame
+    own = source.frames.get(symbol, Frame())
+    stream = plan.stream()
+    columns = stream.columns
+    own.columns = columns
+    update = stream.update
+    lookback = source.lookback
+    count = 0
+
+    def advance(bar: Bar) -> bool:
+        nonlocal count
+        update(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.ts_open)
+        count += 1
+        frame.columns = columns
+        frame.index = own.index = len(columns[0]) - 1 if columns else -1
+        return count > lookback
+
+    return advance
+
+
+def aggregated(
+    source: Source, symbol: str, plan: Plan, calendar: str
+) -> Callable[[Any], bool]:
+    """Advance an aggregation and the indicators on it; calls ``then`` with completed bars."""
+    aggregator = Aggregator(source.every or "", calendar)
+    advance = streamed_columns(source, symbol, plan)
+    frame = source.frame
+    own = source.frames.get(symbol, Frame())
+    then = source.then
+    columns: Any = ()
+    index = -1
+    ready = source.lookback == 0 and not source.specs
+
+    def on_event(event: Any) -> bool:
+        nonlocal columns, index, ready
+        for bar in aggregator.update(event):
+            ready = advance(bar)
+            columns, index = frame.columns, frame.index
+            if then is not None:
+                then(bar)
+        frame.columns = columns
+        frame.index = own.index = index
+        return ready
+
+    return on_event
+
+
+def make_bar_feed(
+    feed: SymbolFeed,
+    symbol: str,
+    call: Hook,
+    base: Source,
+    aggregates: list[Source],
+    *,
+    calendar: str,
+    columns: Mapping[str, Any] | None,
+    warm_up: bool,
+) -> tuple[Hook, Callable[[], None]]:
+    """Choose how a symbol's bars reach ``on_bar`` and make the handler and its stop."""
+    assert base.plan is not None
+    batch = base.plan.batch(columns) if columns is not None and base.specs else []
+    if columns is not None and not aggregates:
+        return feed.batch_bars(call, base, batch, base.lookback if warm_up else 0)
+    advances: list[Callable[[Any], bool]] = []
+    if columns is not None:
+        advances.append(known_columns(base, symbol, batch))
+    elif base.specs:
+        advances.append(streamed_columns(base, symbol, base.plan))
+    for source in aggregates:
+        assert source.plan is not None
+        advances.append(aggregated(source, symbol, source.plan, calendar))
+    return feed.streamed_bars(call, advances, warm_up=warm_up)
+
+
+def make_tick_feed(
+    feed: SymbolFeed,
+    symbol: str,
+    name: str,
+    call: Hook,
+    studies: Studies,
+    *,
+    calendar: str,
+) -> tuple[Hook, Callable[[], None]]:
+    """Make the handler of a symbol's trades or quotes and its stop.
+
+    Indicators on ticks are declared on an aggregation; the hook is called for every tick.
+    """
+    advances = [
+        aggregated(source, symbol, source.plan, calendar)
+        for source in studies.aggregates
+        if source.plan is not None
+    ]
+    if not advances:
+        return feed.hook(name, call)
+
+    def on_tick(event: Any) -> None:
+        for advance in advances:
+            advance(event)
+        call(event)
+
+    return feed.hook(name, on_tick)

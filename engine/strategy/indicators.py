@@ -1,0 +1,171 @@
+"""Indicators as a strategy holds them: declared once, read by value and into the past.
+
+A :class:`Source` is a series of bars per symbol: the data's own, or an aggregation of it. The
+strategy declares what to compute on a source; the host evaluates it, in batch when the data is
+known beforehand and streaming otherwise, and points the source's :class:`Frame` at the symbol
+and row being handled. Reading costs two look-ups, whatever the number of indicators, and no row
+after the current one can be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.analytics.indicators import Plan
+from engine.domain.market import Bar
+from engine.errors import ConfigError
+
+__all__ = ["Frame", "IndicatorHandle", "Source", "Studies"]
+
+
+class Frame:
+    """Where a source stands: the columns of one symbol and the current row."""
+
+    __slots__ = ("columns", "index")
+
+    def __init__(self) -> None:
+        self.columns: Sequence[Sequence[float]] = ()
+        self.index = -1
+
+
+class IndicatorHandle:
+    """One declared indicator.
+
+    ``handle.value`` is the current value, NaN while it is not ready; ``handle[-1]`` the same
+    and ``handle[-2]`` the one before. An indicator with several outputs reads as its first;
+    the others are attributes by their TA-Lib names (``macd.macdsignal``).
+    """
+
+    __slots__ = ("_frame", "_output", "_slot", "_source", "spec")
+
+    def __init__(self, source: Source, spec: Any, output: int, frame: Frame) -> None:
+        self.spec = spec
+        self._source = source
+        self._output = output
+        self._frame = frame
+        self._slot = 0
+
+    @property
+    def value(self) -> float:
+        """Current value of the symbol being handled."""
+        frame = self._frame
+        return frame.columns[self._slot][frame.index]
+
+    def __getitem__(self, offset: int) -> float:
+        frame = self._frame
+        row = frame.index + offset + 1
+        if offset >= 0 or row < 0:
+            raise IndexError(
+                f"indicators are read from the present ([-1]) into the past; [{offset}] is not there"
+            )
+        return frame.columns[self._slot][row]
+
+    @property
+    def ready(self) -> bool:
+        """True once the current value is a number."""
+        frame = self._frame
+        if frame.index < 0:
+            return False
+        value = frame.columns[self._slot][frame.index]
+        return value == value  # NaN is the one number that differs from itself
+
+    def of(self, symbol: str) -> IndicatorHandle:
+        """Give the handle of one symbol, whichever symbol is being handled."""
+        return self._source.handle_of(self.spec, self._output, symbol)
+
+    def __getattr__(self, name: str) -> IndicatorHandle:
+        outputs = getattr(object.__getattribute__(self, "spec"), "outputs", ())
+        if name in outputs:
+            return self._source.handle(self.spec, outputs.index(name))
+        raise AttributeError(f"{self.spec} has no output {name!r} (it has: {', '.join(outputs)})")
+
+    def __repr__(self) -> str:
+        return f"<{self.spec}>"
+
+
+class Source:
+    """One series of bars per symbol and the indicators declared on it.
+
+    Args:
+        every: how the data's bars are aggregated; None for the data's own bars.
+        then: called with each completed aggregated bar.
+    """
+
+    def __init__(self, every: str | None = None, then: Callable[[Bar], None] | None = None) -> None:
+        self.every = every
+        self.then = then
+        self.frame = Frame()
+        self.frames: dict[str, Frame] = {}
+        self.plan: Plan | None = None
+        self._handles: list[IndicatorHandle] = []
+
+    def handle(self, spec: Any, output: int = 0) -> IndicatorHandle:
+        """Make the handle of one output of a spec, for the symbol being handled."""
+        return self._make(spec, output, self.frame)
+
+    def handle_of(self, spec: Any, output: int, symbol: str) -> IndicatorHandle:
+        """Make the handle of one output for one symbol."""
+        return self._make(spec, output, self.frames.setdefault(symbol, Frame()))
+
+    def _make(self, spec: Any, output: int, frame: Frame) -> IndicatorHandle:
+        handle = IndicatorHandle(self, spec, output, frame)
+        self._handles.append(handle)
+        self._settle(handle)
+        return handle
+
+    def _settle(self, handle: IndicatorHandle) -> None:
+        if self.plan is not None:
+            handle._slot = self.plan.slot(handle.spec, handle._output)
+
+    @property
+    def specs(self) -> list[Any]:
+        """The declared specs, without repetitions, in order."""
+        return list(dict.fromkeys(handle.spec for handle in self._handles))
+
+    def build(self, calendar: str) -> None:
+        """Fix the set of indicators; what is declared later must already be among them."""
+        self.plan = Plan(self.specs, calendar)
+        for handle in self._handles:
+            self._settle(handle)
+
+    @property
+    def lookback(self) -> int:
+        """Rows before the first at which every indicator is ready."""
+        return max((spec.lookback for spec in self.specs), default=0)
+
+
+class Studies:
+    """What one strategy declared in ``on_start``: sources, indicators and timers."""
+
+    def __init__(
+        self, set_timer: Callable[[str, int], None], schedule: Callable[[str, str], None]
+    ) -> None:
+        self.base = Source()
+        self.aggregates: list[Source] = []
+        self.set_timer = set_timer
+        self.schedule = schedule
+        self._closed = False
+
+    def use(self, spec: Any, on: Source | None) -> IndicatorHandle:
+        """Declare an indicator."""
+        self._declare("use")
+        source = self.base if on is None else on
+        return source.handle(spec)
+
+    def aggregate(self, every: str, then: Callable[[Bar], None] | None) -> Source:
+        """Declare an aggregation."""
+        self._declare("aggregate")
+        source = Source(every, then)
+        self.aggregates.append(source)
+        return source
+
+    def _declare(self, what: str) -> None:
+        if self._closed:
+            raise ConfigError(f"self.{what}(...) belongs in on_start, before the first event")
+
+    def build(self, calendar: str) -> None:
+        """Close the declarations and fix every source's indicators."""
+        self._closed = True
+        for source in (self.base, *self.aggregates):
+            source.build(calendar)
