@@ -69,7 +69,11 @@ class Row:
 
 def run_ours(data: Path, seconds_max: float) -> Row:
     """Run our engine by its command line."""
-    blank = Row(name=OURS, rule=OURS_RULE, note="this engine, by its command line")
+    blank = Row(
+        name=OURS,
+        rule=OURS_RULE,
+        note="this engine, by its command line; its loop is elapsed_s, wall time",
+    )
     missing = [path for path in (ENGINE, STRATEGY_FILE, PROFILE) if not path.exists()]
     if missing:
         names = ", ".join(_relative(path) for path in missing)

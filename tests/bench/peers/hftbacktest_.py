@@ -79,7 +79,8 @@ def trade(hbt, bars, fast_bars, slow_bars):
         slow_sum += close - window[seen % slow_bars]
         window[seen % slow_bars] = close
         fast, slow = fast_sum / fast_bars, slow_sum / slow_bars
-        if seen >= slow_bars:
+        # After the last bar the book stays as it was: there is no next open to fill at.
+        if slow_bars <= seen < bars - 1:
             if not held:
                 if fast_before <= slow_before and fast > slow:
                     hbt.submit_buy_order(0, sent, close, 1.0, GTC, MARKET, False)
