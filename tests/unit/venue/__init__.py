@@ -1,0 +1,1 @@
+"""The simulated venue, alone in a cell."""
