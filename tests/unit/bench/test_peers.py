@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench.oracle import RULES
-from tests.bench.peers.__main__ import CASH, Row, explained, run_peer, table
+from tests.bench.peers import __main__ as harness
+from tests.bench.peers.__main__ import CASH, Row, explained, run_ours, run_peer, table
 from tests.bench.peers.catalog import OURS, PEERS, Peer
 from tests.bench.peers.runs import HERE, RunFailedError, last_json, measure
 
@@ -72,6 +73,30 @@ def test_an_install_that_fails_is_a_row(tmp_path: Path) -> None:
     broken = Peer(name="broken", script="none.py", requirements=("x==1",), rule="", note="")
     found = run_peer(broken, tmp_path, "W1", tmp_path, 1.0)
     assert found.reason.startswith(f"cannot make room for {tmp_path}/envs/broken: ")
+
+
+def test_our_engine_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "STRATEGY_FILE", tmp_path / "none.py")
+    assert f"{tmp_path}/none.py" in run_ours(tmp_path, 1.0).reason
+
+
+def test_our_engine_is_read_from_its_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "engine"
+    engine.write_text(
+        "#!/bin/sh\n"
+        'echo \'{"fills": 4, "trades": 2, "final_equity": "1000.25",\'\n'
+        'echo \' "elapsed_s": 0.5, "bars": 1000}\'\n'
+    )
+    engine.chmod(0o755)
+    for name, path in (("ENGINE", engine), ("STRATEGY_FILE", engine), ("PROFILE", engine)):
+        monkeypatch.setattr(harness, name, path)
+    found = run_ours(tmp_path, 60.0)
+    assert (found.reason, found.fills, found.bars) == ("", 4, 1000)
+    assert (found.final_equity, found.loop_s) == (1000.25, 0.5)
+    engine.write_text("#!/bin/sh\necho '{}'\n")
+    assert run_ours(tmp_path, 60.0).reason == "its JSON lacks or spoils 'bars': {}"
 
 
 def test_a_failed_row_keeps_its_place_and_shape() -> None:
