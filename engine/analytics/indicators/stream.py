@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from math import isfinite, nan
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +16,7 @@ from engine.domain.calendars import Calendar
 
 __all__ = ["PlanStream"]
 
-_NAN = math.nan
+_NAN = nan
 
 
 class PlanStream:
@@ -102,7 +102,7 @@ class _WarmUp:
         row, node = self._row, self._node
         given = [row[place] for place in node.inputs]
         self._rows += 1
-        if not all(map(math.isfinite, given)):
+        if not all(map(isfinite, given)):
             return
         for past, value in zip(self._history, given, strict=True):
             past.append(value)
@@ -145,41 +145,44 @@ def _float_update(
 
 
 def _handle_step(row: list[float], node: Node, update: Callable[..., Any]) -> Callable[[], None]:
-    """Make the step of an open handle; the plain cases are most of them and get short code."""
-    if node.derived or len(node.outputs) > 1:
-        return _guarded_step(row, node, update)
-    output = node.outputs[0]
-    if len(node.inputs) == 1:
-        source = node.inputs[0]
+    """Make the step of an open handle: short code for what nearly all of them are."""
+    output, source = node.outputs[0], node.inputs[0]
+    if len(node.inputs) == len(node.outputs) == 1:
+        if node.derived:
+
+            def of_one_derived() -> None:
+                value = row[source]
+                row[output] = update(value) if isfinite(value) else _NAN
+
+            return of_one_derived
 
         def of_one() -> None:
             row[output] = update(row[source])
 
         return of_one
-    pick = itemgetter(*node.inputs)
+    pick = (
+        itemgetter(*node.inputs) if len(node.inputs) > 1 else itemgetter(slice(source, source + 1))
+    )
+    if len(node.outputs) == 1 and not node.derived:
 
-    def of_many() -> None:
-        row[output] = update(*pick(row))
+        def of_many() -> None:
+            row[output] = update(*pick(row))
 
-    return of_many
+        return of_many
+    # The outputs of a node lie side by side: a slice takes them at once.
+    span = slice(output, output + len(node.outputs))
+    single, nothing = len(node.outputs) == 1, [_NAN] * len(node.outputs)
 
-
-def _guarded_step(row: list[float], node: Node, update: Callable[..., Any]) -> Callable[[], None]:
-    inputs, outputs = node.inputs, node.outputs
-    single = len(outputs) == 1
-
-    def step() -> None:
-        given = [row[place] for place in inputs]
-        if not all(map(math.isfinite, given)):
-            for place in outputs:
-                row[place] = _NAN
+    def of_any() -> None:
+        given = pick(row)
+        if not all(map(isfinite, given)):
+            row[span] = nothing
         elif single:
-            row[outputs[0]] = update(*given)
+            row[output] = update(*given)
         else:
-            for place, value in zip(outputs, update(*given), strict=True):
-                row[place] = value
+            row[span] = update(*given)
 
-    return step
+    return of_any
 
 
 def _crossing_step(row: list[float], node: Node) -> Callable[[], None]:
