@@ -1,14 +1,99 @@
-"""Every edge of the engine to the world, as a Protocol.
+"""Every edge to the world as a Protocol.
 
-Adapters implement these; :mod:`engine.wiring` chooses which one a profile uses.
+The engine names what it needs here; adapters provide it, and ``engine.wiring`` brings the two
+together. A port is a role, an adapter is a technology in that role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TYPE_CHECKING, Literal, Protocol
 
-__all__ = ["Journal"]
+from engine.domain.instruments import Instrument
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+__all__ = ["Journal", "MarketData"]
+
+
+class MarketData(Protocol):
+    """Past bars, trades or quotes, validated, to be replayed in the order of time.
+
+    Everything in it was checked when it was opened: reading it raises nothing but what the disk
+    raises. Provided by ``adapters.files.open_dataset``.
+
+    A bar covers ``[ts_open, ts_event)`` and is delivered at ``ts_event``. Rows are ordered by
+    ``(ts_event, series, seq)``, where ``series`` is the index of the instrument in
+    ``instruments`` and ``seq`` the 0-based number of the row in its series.
+    """
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What there is data of; the order breaks ties in time."""
+
+    @property
+    def kind(self) -> Literal["bar", "trade", "quote"]:
+        """What the rows are; one kind per dataset."""
+
+    @property
+    def interval_ns(self) -> Mapping[str, int]:
+        """Symbol to bar length, ns; empty for trades and quotes."""
+
+    @property
+    def rows(self) -> int:
+        """Total number of rows, at least 1."""
+
+    @property
+    def ts_first(self) -> int:
+        """``ts_event`` of the first row, UTC ns."""
+
+    @property
+    def ts_last(self) -> int:
+        """``ts_event`` of the last row, UTC ns."""
+
+    @property
+    def files(self) -> Sequence[tuple[str, str]]:
+        """Path and sha256 of every file read."""
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of the content (hex sha256), the same however it is laid out in files."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know about how the data was read."""
+
+    @property
+    def dropped(self) -> pl.DataFrame:
+        """Rows left out for breaking a rule: file, row (1-based), rule, detail; a capped list."""
+
+    @property
+    def dropped_counts(self) -> Mapping[str, int]:
+        """Rule to the number of rows left out for it, complete."""
+
+    def chunks(self, rows: int = 8192) -> Iterator[pl.DataFrame]:
+        """Give all rows in order, ``rows`` at a time, from the first again on every call.
+
+        All columns are Int64 but ``series``, which is UInt16; prices and quantities are in the
+        instrument's units.
+
+        * bars: series, seq, ts_open, ts_event, open, high, low, close, volume
+        * trades: series, seq, ts_event, price, size
+        * quotes: series, seq, ts_event, bid, ask, bid_size, ask_size
+        """
+
+    def columns(self, symbol: str) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Give one symbol's whole series as read-only arrays; row i is the one with seq i.
+
+        Times (``ts_open`` for bars, ``ts_event``) are Int64 UTC ns; all else is Float64, the
+        double nearest to units over ``10 ** decimals``.
+
+        Raises:
+            KeyError: there is no such symbol.
+        """
 
 
 class Journal(Protocol):
