@@ -71,7 +71,10 @@ PEERS = (
             "pyarrow==26.0.1",
         ),
         rule="next_open",
-        note="same fills and money; one instrument at a time: W2 is 100 runs, added up",
+        note=(
+            "same fills and money; its loop includes its statistics; one instrument at a time: "
+            "W2 is 100 runs, added up"
+        ),
     ),
     Peer(
         name="zipline",
