@@ -13,7 +13,8 @@
 
 All 201 functions of TA-Lib 0.8 are there; ``dir(ta)`` lists them and
 ``help(talib.SMA)`` explains one. Only MAVP has an input that is not a bar's: its ``periods``
-must be given. TA-Lib's VWAP is a rolling one; :func:`session_vwap` restarts every trading day.
+must be given. TA-Lib's VWAP runs on from the first bar of the series;
+:func:`session_vwap` restarts every trading day.
 """
 
 from __future__ import annotations
