@@ -50,7 +50,9 @@ class Ledger(Actor):
         self._instruments = instruments
         self._holdings: dict[tuple[str, str], _Holding] = {}
         self._cash = Account(AccountKind.CASH, currency)
-        self.books.post((self._cash, initial_cash), (Account(AccountKind.CAPITAL, currency), -initial_cash))
+        self.books.post(
+            (self._cash, initial_cash), (Account(AccountKind.CAPITAL, currency), -initial_cash)
+        )
 
     def handlers(self) -> Mapping[type, Handler]:
         """Handle fills."""

@@ -49,6 +49,8 @@ ColumnsOf = Callable[[str], Mapping[str, Any]]
 
 _OPTIONAL_HOOKS = ("on_trade", "on_quote", "on_signal", "on_order", "on_fill")
 
+_HOOK_OF: dict[type, str] = {Bar: "on_bar", Trade: "on_trade", Quote: "on_quote"}
+
 _STATUS_AFTER: dict[type, OrderStatus] = {
     OrderCanceled: OrderStatus.CANCELED,
     OrderExpired: OrderStatus.EXPIRED,
@@ -115,6 +117,7 @@ class StrategyHost(Actor):
         self._feeds: dict[str, Handler] = {}
         self._stops: list[Callable[[], None]] = []
         self._running = False
+        self._hook = ""
         self._uses = {hook: _overrides(strategy, hook) for hook in _OPTIONAL_HOOKS}
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -156,7 +159,7 @@ class StrategyHost(Actor):
             self._make_feed(symbol, studies)
 
     def _make_feed(self, symbol: str, studies: Studies) -> None:
-        feed = SymbolFeed(symbol, self.desk, self._flush, self._fail)
+        feed = SymbolFeed(symbol, self.desk, self._flush)
         strategy = self.strategy
         on_bar, stop = make_bar_feed(
             feed,
@@ -174,7 +177,7 @@ class StrategyHost(Actor):
         table: dict[type, Handler] = {Bar: on_bar}
         for kind, hook in ((Trade, "on_trade"), (Quote, "on_quote")):
             table[kind], stop = make_tick_feed(
-                feed, symbol, hook, getattr(strategy, hook), studies, calendar=self._calendar
+                feed, symbol, getattr(strategy, hook), studies, calendar=self._calendar
             )
             self._stops.append(stop)
         self._feeds[symbol] = table[self._kinds[0]] if len(self._kinds) == 1 else _by_type(table)
@@ -338,10 +341,9 @@ class StrategyHost(Actor):
     def _call(self, hook: str, *args: Any) -> None:
         if not self._running:
             return
-        try:
-            getattr(self.strategy, hook)(*args)
-        except Exception as error:
-            self._fail(hook, self.desk.event, error)
+        self._hook = hook
+        getattr(self.strategy, hook)(*args)
+        self._hook = ""
         if self.desk.outbox:
             self._flush()
 
@@ -359,23 +361,27 @@ class StrategyHost(Actor):
                 self.ctx.publish(command)
         outbox.clear()
 
-    def _fail(self, hook: str, event: Any, error: Exception) -> None:
+    def on_failure(self, message: Any, error: Exception) -> bool:
         """Quarantine the strategy: drop what the hook left, cancel its orders, tell everyone."""
+        hook = self._hook or _HOOK_OF.get(type(message), "on_order")
+        self._hook = ""
         self._quiet()
         desk = self.desk
         desk.outbox.clear()
         for handle in desk.orders.values():
             desk.cancel(handle)
+        self._flush()
         self.ctx.publish(
             StrategyFailed(
                 strategy_id=self.strategy_id,
                 hook=hook,
-                event=str(event),
+                event=str(desk.event),
                 error=f"{type(error).__name__}: {error}",
                 traceback="".join(traceback.format_exception(error)),
                 ts_event=self.ctx.now,
             )
         )
+        return True
 
 
 def _overrides(strategy: Strategy, hook: str) -> bool:

@@ -19,12 +19,12 @@ import msgspec
 from msgspec import Meta
 
 from engine.domain.costs import CostsConfig
-from engine.domain.matching.config import FillConfig
+from engine.domain.matching import FillConfig
 from engine.domain.orders import TimeInForce
 from engine.domain.risk import RiskLimits
 from engine.errors import ConfigError
 
-__all__ = ["Config", "DataConfig", "load_config", "parse_settings"]
+__all__ = ["Config", "DataConfig", "load_config", "parse_settings", "profile_base"]
 
 ENVIRONMENT_PREFIX = "TETRAD_"
 
@@ -186,6 +186,17 @@ def load_config(
         raise ConfigError(_explain(str(error), merged)) from error
 
 
+def profile_base(profile: str) -> str:
+    """Give the shipped profile that a name or a TOML file starts from.
+
+    Raises:
+        ConfigError: there is no such profile or file.
+    """
+    if profile.endswith(".toml"):
+        return str(_read(Path(profile)).get("profile", "backtest"))
+    return str(_shipped(profile)["profile"])
+
+
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     """Parse ``KEY=VALUE`` arguments.
 
@@ -198,7 +209,9 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key.strip():
-            raise ConfigError(f"--set {pair!r}: write it as KEY=VALUE, such as costs.commission_bps=10")
+            raise ConfigError(
+                f"--set {pair!r}: write it as KEY=VALUE, such as costs.commission_bps=10"
+            )
         settings[key.strip()] = _value(text.strip())
     return settings
 
@@ -271,9 +284,7 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
         section = hints[key]
         if isinstance(section, type) and issubclass(section, msgspec.Struct):
             if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"{origin}: {prefix}{key} is a section; set {prefix}{key}.NAME"
-                )
+                raise ConfigError(f"{origin}: {prefix}{key} is a section; set {prefix}{key}.NAME")
             _check_keys(section, value, origin, f"{prefix}{key}.")
 
 

@@ -60,16 +60,20 @@ class StrategyError(TetradError):
     Attributes:
         strategy_id: which strategy.
         hook: name of the hook, such as ``on_bar``.
-        event: the event the hook was called with, rendered for people.
+        event: the event it was handling, rendered for people.
+        error: ``Type: message`` of the exception.
+        traceback: its full traceback text.
     """
 
-    def __init__(self, strategy_id: str, hook: str, event: str, cause: BaseException) -> None:
-        super().__init__(
-            f"strategy {strategy_id!r} failed in {hook} on {event}: {type(cause).__name__}: {cause}"
-        )
+    def __init__(
+        self, strategy_id: str, hook: str, event: str, error: str, traceback: str
+    ) -> None:
+        super().__init__(f"strategy {strategy_id} failed in {hook} on {event}: {error}")
         self.strategy_id = strategy_id
         self.hook = hook
         self.event = event
+        self.error = error
+        self.traceback = traceback
 
 
 class InvariantError(TetradError):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from engine.domain.money import div_half_even
 
 
-def apply_fill(
-    quantity: int, cost: int, signed_qty: int, notional: int
-) -> tuple[int, int, int]:
+def apply_fill(quantity: int, cost: int, signed_qty: int, notional: int) -> tuple[int, int, int]:
     """Apply one execution to a position.
 
     Opening or adding puts the notional on the cost basis. Reducing takes off the same share of

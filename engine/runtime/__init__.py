@@ -1,0 +1,1 @@
+"""Runtimes: what carries actors, in virtual and in real time."""

@@ -87,3 +87,12 @@ class Actor:
 
     def on_batch(self) -> None:
         """Run after each batch of input; for actors that buffer (the recorder)."""
+
+    def on_failure(self, message: Any, error: Exception) -> bool:
+        """Deal with an exception that one of this actor's handlers raised.
+
+        Returns:
+            True when it is dealt with and the cell goes on (a strategy quarantined); False,
+            the default, when it is the engine's own failure and must stop the cell.
+        """
+        return False

@@ -128,6 +128,7 @@ class Cell:
         self._timers: list[tuple[int, int, tuple[Handler, ...], Any]] = []
         self._timer_count = 0
         self._dead_timers: set[int] = set()
+        self._owners: dict[int, Actor] = {}
         self._local = {actor.name: dict(actor.handlers()) for actor in actors}
         self._published = {kind: self._compile(kind, names) for kind, names in routes.items()}
         for actor in actors:
@@ -142,7 +143,7 @@ class Cell:
             outlet = self._outlet
             if outlet is None:
                 raise InvariantError(f"{kind.__name__} is routed to {name!r}, which is in no cell")
-            return lambda message: outlet(name, message)
+            return _Outbound(outlet, name)
         if kind not in table:
             raise InvariantError(f"{kind.__name__} is routed to {name!r}, which cannot handle it")
         return table[kind]
@@ -156,6 +157,7 @@ class Cell:
         made = getattr(actor, "market_handler", None)
         if made is not None:
             handler: Handler = made(symbol)
+            self._owners[id(handler)] = actor
             return handler
         table = self._local[actor.name]
         kinds = [kind for kind in MARKET_TYPES if kind in table]
@@ -181,7 +183,7 @@ class Cell:
                 outlet = self._outlet
                 if outlet is None:
                     raise InvariantError(f"market events are routed to {name!r}, in no cell")
-                handlers.append(lambda event, to=name: outlet(to, event))
+                handlers.append(_Outbound(outlet, name))
             elif symbol in getattr(actor, "symbols", (symbol,)):
                 handlers.append(self.market_handler(actor, symbol))
         return tuple(handlers)
@@ -212,22 +214,37 @@ class Cell:
         while queue:
             handlers, message = popleft()
             for handler in handlers:
-                handler(message)
+                try:
+                    handler(message)
+                except Exception as error:
+                    if not self.absorbed(handler, message, error):
+                        raise
+
+    def absorbed(self, handler: Handler, message: Any, error: Exception) -> bool:
+        """Ask the actor whose handler raised whether it can deal with that."""
+        actor = self._owners.get(id(handler)) or getattr(handler, "__self__", None)
+        return isinstance(actor, Actor) and actor.on_failure(message, error)
+
+    def call(self, handler: Handler, message: Any) -> None:
+        """Run one handler, under the same care, and settle what it causes."""
+        try:
+            handler(message)
+        except Exception as error:
+            if not self.absorbed(handler, message, error):
+                raise
+        if self.queue:
+            self.drain()
 
     def deliver_market(self, event: Any) -> None:
         """Let one market event in: destination by destination, settling in between."""
         lane = self.lane(event.symbol)
         lane.last = event
         for handler in lane.handlers:
-            handler(event)
-            if self.queue:
-                self.drain()
+            self.call(handler, event)
 
     def deliver(self, actor: str, message: Any) -> None:
         """Hand one message from outside to one actor and settle what it causes."""
-        self._local[actor][type(message)](message)
-        if self.queue:
-            self.drain()
+        self.call(self._local[actor][type(message)], message)
 
     def set_timer(self, actor: str, ts: int, message: Any) -> int:
         """Queue a message for a local actor at a time; give the timer's number."""
@@ -260,31 +277,48 @@ class Cell:
             if ts > self.now:
                 self.now = ts
             for handler in handlers:
-                handler(message)
-            self.drain()
+                self.call(handler, message)
 
     def start(self) -> None:
         """Run every actor's ``on_start`` in order and settle it."""
-        self._each(lambda actor: actor.on_start())
+        self._each("on_start")
 
     def stop(self) -> None:
         """Run every actor's ``on_stop`` in order and settle it."""
-        self._each(lambda actor: actor.on_stop())
+        self._each("on_stop")
 
     def end_batch(self) -> None:
         """Tell every actor that a batch of input has been handled."""
         for actor in self.actors.values():
             actor.on_batch()
 
-    def _each(self, run: Callable[[Actor], None]) -> None:
+    def _each(self, hook: str) -> None:
         for actor in self.actors.values():
-            run(actor)
+            handler = getattr(actor, hook)
+            try:
+                handler()
+            except Exception as error:
+                if not self.absorbed(handler, None, error):
+                    raise
             self.drain()
 
     def bind_symbols(self, symbols: Iterable[str]) -> None:
         """Make the lanes of all symbols now rather than at their first event."""
         for symbol in symbols:
             self.lane(symbol)
+
+
+class _Outbound:
+    """A handler that carries messages to an actor in another cell."""
+
+    __slots__ = ("_actor", "_outlet")
+
+    def __init__(self, outlet: Outlet, actor: str) -> None:
+        self._outlet = outlet
+        self._actor = actor
+
+    def __call__(self, message: Any) -> None:
+        self._outlet(self._actor, message)
 
 
 class _ByType:

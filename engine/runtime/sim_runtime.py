@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
-from engine.runtime.cell import NEVER, Cell, Lane
+from engine.runtime.cell import Cell, Lane
 
 __all__ = ["Columns", "SimRuntime", "bar_events", "quote_events", "trade_events"]
 
@@ -94,7 +94,10 @@ class SimRuntime:
         self, times: list[int], events: Iterable[Any], lanes: Iterable[Lane]
     ) -> tuple[list[int], list[Any], list[Lane]]:
         assert self._random is not None
-        rows = [(ts, self._random.random(), e, lane) for ts, e, lane in zip(times, events, lanes)]
+        rows = [
+            (ts, self._random.random(), e, lane)
+            for ts, e, lane in zip(times, events, lanes, strict=False)
+        ]
         rows.sort(key=lambda row: row[:2])
         return [r[0] for r in rows], [r[2] for r in rows], [r[3] for r in rows]
 
@@ -104,17 +107,21 @@ class SimRuntime:
         cell = self._cell
         queue = cell.queue
         drain = cell.drain
-        for ts, event, lane in zip(times, events, lanes):
+        for ts, event, lane in zip(times, events, lanes, strict=False):
             if cell.deadline < ts:
                 cell.fire_timers(ts)
             cell.now = ts
             lane.last = event
             for handler in lane.handlers:
-                handler(event)
+                try:
+                    handler(event)
+                except Exception as error:
+                    if not cell.absorbed(handler, event, error):
+                        raise
                 if queue:
                     drain()
-            if self._stopped:
-                return
+                    if self._stopped:
+                        return
 
 
 def _units(instruments: Sequence[Instrument]) -> tuple[list[int], list[int], list[str]]:

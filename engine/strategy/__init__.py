@@ -1,0 +1,1 @@
+"""What a user writes: strategies, their parameters, orders and indicators."""

@@ -7,18 +7,19 @@ the inner loop of every mode, and what a run does not use must not cost it a tes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.analytics.indicators import Plan
 from engine.domain.aggregation import Aggregator
 from engine.domain.market import Bar
 from engine.strategy.desk import Desk
-from engine.strategy.indicators import Frame, Source, Studies
+from engine.strategy.indicators import Source, Studies
 
-__all__ = ["SymbolFeed"]
+if TYPE_CHECKING:
+    from engine.analytics.indicators import Plan
+
+__all__ = ["SymbolFeed", "make_bar_feed", "make_tick_feed"]
 
 NEVER = 2**63 - 1
-Fail = Callable[[str, Any, Exception], None]
 Hook = Callable[[Any], None]
 
 
@@ -29,28 +30,23 @@ class SymbolFeed:
         symbol: instrument.
         desk: the strategy's desk; told which event is being handled.
         flush: drains the outbox.
-        fail: quarantines the strategy when a hook raises.
     """
 
-    def __init__(self, symbol: str, desk: Desk, flush: Callable[[], None], fail: Fail) -> None:
+    def __init__(self, symbol: str, desk: Desk, flush: Callable[[], None]) -> None:
         self._symbol = symbol
         self._desk = desk
         self._flush = flush
-        self._fail = fail
 
-    def hook(self, name: str, call: Hook) -> tuple[Hook, Callable[[], None]]:
+    def hook(self, call: Hook) -> tuple[Hook, Callable[[], None]]:
         """Carry events straight to a hook; also give the function that stops it."""
-        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        desk, outbox, flush = self._desk, self._desk.outbox, self._flush
         running = True
 
         def on_event(event: Any) -> None:
             if not running:
                 return
             desk.event = event
-            try:
-                call(event)
-            except Exception as error:
-                fail(name, event, error)
+            call(event)
             if outbox:
                 flush()
 
@@ -64,11 +60,11 @@ class SymbolFeed:
         self, call: Hook, source: Source, columns: list[Any], first_row: int
     ) -> tuple[Hook, Callable[[], None]]:
         """Carry bars whose indicators are known beforehand; ``bar.seq`` is the row."""
-        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        desk, outbox, flush = self._desk, self._desk.outbox, self._flush
         frame = source.frame
-        own = source.frames.get(self._symbol, Frame())
+        own = source.frame_of(self._symbol)
         own.columns = columns
-        alone = len(desk.instruments) == 1 and self._symbol not in source.frames
+        alone = len(desk.instruments) == 1
         frame.columns = columns
 
         def on_bar(bar: Bar) -> None:
@@ -79,10 +75,7 @@ class SymbolFeed:
             frame.index = own.index = row
             frame.columns = columns
             desk.event = bar
-            try:
-                call(bar)
-            except Exception as error:
-                fail("on_bar", bar, error)
+            call(bar)
             if outbox:
                 flush()
 
@@ -91,12 +84,9 @@ class SymbolFeed:
             row = bar.seq
             if row < first_row:
                 return
-            frame.index = row
+            frame.index = own.index = row
             desk.event = bar
-            try:
-                call(bar)
-            except Exception as error:
-                fail("on_bar", bar, error)
+            call(bar)
             if outbox:
                 flush()
 
@@ -110,21 +100,18 @@ class SymbolFeed:
         self, call: Hook, advances: list[Callable[[Bar], bool]], *, warm_up: bool
     ) -> tuple[Hook, Callable[[], None]]:
         """Carry bars whose indicators and aggregations are computed as they come."""
-        desk, outbox, flush, fail = self._desk, self._desk.outbox, self._flush, self._fail
+        desk, outbox, flush = self._desk, self._desk.outbox, self._flush
         running = True
 
         def on_bar(bar: Bar) -> None:
             if not running:
                 return
             desk.event = bar
-            try:
-                ready = True
-                for advance in advances:
-                    ready = advance(bar) and ready
-                if ready or not warm_up:
-                    call(bar)
-            except Exception as error:
-                fail("on_bar", bar, error)
+            ready = True
+            for advance in advances:
+                ready = advance(bar) and ready
+            if ready or not warm_up:
+                call(bar)
             if outbox:
                 flush()
 
@@ -138,7 +125,7 @@ class SymbolFeed:
 def known_columns(source: Source, symbol: str, columns: list[Any]) -> Callable[[Bar], bool]:
     """Advance a source whose columns are known beforehand; ``bar.seq`` is the row."""
     frame = source.frame
-    own = source.frames.get(symbol, Frame())
+    own = source.frame_of(symbol)
     own.columns = columns
     lookback = source.lookback
 
@@ -153,7 +140,7 @@ def known_columns(source: Source, symbol: str, columns: list[Any]) -> Callable[[
 def streamed_columns(source: Source, symbol: str, plan: Plan) -> Callable[[Bar], bool]:
     """Advance a source by computing its indicators from each bar as it comes."""
     frame = source.frame
-    own = source.frames.get(symbol, Frame())
+    own = source.frame_of(symbol)
     stream = plan.stream()
     columns = stream.columns
     own.columns = columns
@@ -172,18 +159,22 @@ def streamed_columns(source: Source, symbol: str, plan: Plan) -> Callable[[Bar],
     return advance
 
 
+def _no_indicators(bar: Bar) -> bool:
+    return True
+
+
 def aggregated(
-    source: Source, symbol: str, plan: Plan, calendar: str
+    source: Source, symbol: str, plan: Plan | None, calendar: str
 ) -> Callable[[Any], bool]:
     """Advance an aggregation and the indicators on it; calls ``then`` with completed bars."""
     aggregator = Aggregator(source.every or "", calendar)
-    advance = streamed_columns(source, symbol, plan)
+    advance = _no_indicators if plan is None else streamed_columns(source, symbol, plan)
     frame = source.frame
-    own = source.frames.get(symbol, Frame())
+    own = source.frame_of(symbol)
     then = source.then
     columns: Any = ()
     index = -1
-    ready = source.lookback == 0 and not source.specs
+    ready = plan is None
 
     def on_event(event: Any) -> bool:
         nonlocal columns, index, ready
@@ -211,17 +202,16 @@ def make_bar_feed(
     warm_up: bool,
 ) -> tuple[Hook, Callable[[], None]]:
     """Choose how a symbol's bars reach ``on_bar`` and make the handler and its stop."""
-    assert base.plan is not None
-    batch = base.plan.batch(columns) if columns is not None and base.specs else []
+    known = columns is not None and base.plan is not None
+    batch = base.plan.batch(columns) if known else []
     if columns is not None and not aggregates:
         return feed.batch_bars(call, base, batch, base.lookback if warm_up else 0)
     advances: list[Callable[[Any], bool]] = []
     if columns is not None:
         advances.append(known_columns(base, symbol, batch))
-    elif base.specs:
+    elif base.plan is not None:
         advances.append(streamed_columns(base, symbol, base.plan))
     for source in aggregates:
-        assert source.plan is not None
         advances.append(aggregated(source, symbol, source.plan, calendar))
     return feed.streamed_bars(call, advances, warm_up=warm_up)
 
@@ -229,7 +219,6 @@ def make_bar_feed(
 def make_tick_feed(
     feed: SymbolFeed,
     symbol: str,
-    name: str,
     call: Hook,
     studies: Studies,
     *,
@@ -239,17 +228,13 @@ def make_tick_feed(
 
     Indicators on ticks are declared on an aggregation; the hook is called for every tick.
     """
-    advances = [
-        aggregated(source, symbol, source.plan, calendar)
-        for source in studies.aggregates
-        if source.plan is not None
-    ]
+    advances = [aggregated(source, symbol, source.plan, calendar) for source in studies.aggregates]
     if not advances:
-        return feed.hook(name, call)
+        return feed.hook(call)
 
     def on_tick(event: Any) -> None:
         for advance in advances:
             advance(event)
         call(event)
 
-    return feed.hook(name, on_tick)
+    return feed.hook(on_tick)

@@ -10,11 +10,13 @@ after the current one can be reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.analytics.indicators import Plan
 from engine.domain.market import Bar
 from engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from engine.analytics.indicators import Plan
 
 __all__ = ["Frame", "IndicatorHandle", "Source", "Studies"]
 
@@ -75,13 +77,18 @@ class IndicatorHandle:
         return self._source.handle_of(self.spec, self._output, symbol)
 
     def __getattr__(self, name: str) -> IndicatorHandle:
-        outputs = getattr(object.__getattribute__(self, "spec"), "outputs", ())
-        if name in outputs:
-            return self._source.handle(self.spec, outputs.index(name))
-        raise AttributeError(f"{self.spec} has no output {name!r} (it has: {', '.join(outputs)})")
+        spec = _whole(object.__getattribute__(self, "spec"))
+        if name in spec.outputs:
+            return self._source.handle(spec, spec.outputs.index(name))
+        raise AttributeError(f"{spec} has no output {name!r} (it has: {', '.join(spec.outputs)})")
 
     def __repr__(self) -> str:
         return f"<{self.spec}>"
+
+
+def _whole(spec: Any) -> Any:
+    """Give the indicator of an output; an indicator is its own."""
+    return getattr(spec, "spec", spec)
 
 
 class Source:
@@ -98,20 +105,26 @@ class Source:
         self.frame = Frame()
         self.frames: dict[str, Frame] = {}
         self.plan: Plan | None = None
-        self._handles: list[IndicatorHandle] = []
+        self._handles: dict[tuple[Any, int, str], IndicatorHandle] = {}
 
     def handle(self, spec: Any, output: int = 0) -> IndicatorHandle:
-        """Make the handle of one output of a spec, for the symbol being handled."""
-        return self._make(spec, output, self.frame)
+        """Give the handle of one output of a spec, for the symbol being handled."""
+        return self._handle(spec, output, "", self.frame)
 
     def handle_of(self, spec: Any, output: int, symbol: str) -> IndicatorHandle:
-        """Make the handle of one output for one symbol."""
-        return self._make(spec, output, self.frames.setdefault(symbol, Frame()))
+        """Give the handle of one output for one symbol."""
+        return self._handle(spec, output, symbol, self.frame_of(symbol))
 
-    def _make(self, spec: Any, output: int, frame: Frame) -> IndicatorHandle:
-        handle = IndicatorHandle(self, spec, output, frame)
-        self._handles.append(handle)
-        self._settle(handle)
+    def frame_of(self, symbol: str) -> Frame:
+        """Give the frame that stays with one symbol."""
+        return self.frames.setdefault(symbol, Frame())
+
+    def _handle(self, spec: Any, output: int, symbol: str, frame: Frame) -> IndicatorHandle:
+        key = (spec, output, symbol)
+        handle = self._handles.get(key)
+        if handle is None:
+            handle = self._handles[key] = IndicatorHandle(self, spec, output, frame)
+            self._settle(handle)
         return handle
 
     def _settle(self, handle: IndicatorHandle) -> None:
@@ -121,18 +134,23 @@ class Source:
     @property
     def specs(self) -> list[Any]:
         """The declared specs, without repetitions, in order."""
-        return list(dict.fromkeys(handle.spec for handle in self._handles))
+        return list(dict.fromkeys(handle.spec for handle in self._handles.values()))
 
     def build(self, calendar: str) -> None:
         """Fix the set of indicators; what is declared later must already be among them."""
+        if not self._handles:
+            return
+        # Imported here: a strategy without indicators does not pay for TA-Lib.
+        from engine.analytics.indicators import Plan
+
         self.plan = Plan(self.specs, calendar)
-        for handle in self._handles:
+        for handle in self._handles.values():
             self._settle(handle)
 
     @property
     def lookback(self) -> int:
         """Rows before the first at which every indicator is ready."""
-        return max((spec.lookback for spec in self.specs), default=0)
+        return max((_whole(spec).lookback for spec in self.specs), default=0)
 
 
 class Studies:

@@ -72,9 +72,7 @@ def resolve(cls: type, base: type, given: Mapping[str, Any]) -> dict[str, Any]:
             close = difflib.get_close_matches(name, declared, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             known = ", ".join(declared) or "none"
-            raise ConfigError(
-                f"{cls.__name__} has no parameter {name!r}{hint} (it has: {known})"
-            )
+            raise ConfigError(f"{cls.__name__} has no parameter {name!r}{hint} (it has: {known})")
     return {
         name: _value(cls, name, kind, spec, given.get(name, spec.default))
         for name, (kind, spec) in declared.items()
@@ -88,9 +86,7 @@ def _value(cls: type, name: str, kind: Any, spec: Param, raw: Any) -> Any:
         raise ConfigError(
             f"strategy.{name} = {raw!r}: {cls.__name__}.{name} takes {_type_name(kind)} ({error})"
         ) from error
-    if (spec.low is not None and value < spec.low) or (
-        spec.high is not None and value > spec.high
-    ):
+    if (spec.low is not None and value < spec.low) or (spec.high is not None and value > spec.high):
         raise ConfigError(
             f"strategy.{name} = {value!r}: {cls.__name__}.{name} must lie in "
             f"[{spec.low}, {spec.high}]"

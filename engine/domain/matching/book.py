@@ -8,6 +8,7 @@ cancels other, parent and children, reduce only) are settled here, at the moment
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -35,12 +36,15 @@ from engine.domain.matching.working import (
     Reason,
     Trailing,
     Working,
+    is_plain,
     make_working,
     refusal,
 )
 from engine.domain.orders import Liquidity, Order, Side, TimeInForce
 
 __all__ = ["Book", "Event", "FillConfig", "Registry"]
+
+_MAKER, _TAKER, _BUY = Liquidity.MAKER, Liquidity.TAKER, Side.BUY
 
 Event = (
     OrderAccepted
@@ -124,6 +128,7 @@ class Book:
         self._instrument = instrument
         self._costs = costs
         self._registry = registry
+        self._working = registry.orders
         self._dirty = False
         self._seq = -1
         self._reducers = 0
@@ -149,7 +154,8 @@ class Book:
     def finish(self) -> list[Event]:
         """End the work on a datum or request: drop what is done and give the events."""
         if self._dirty:
-            self.orders = [w for w in self.orders if w.is_open]
+            orders = self.orders
+            self.orders = [w for w in orders if w.is_open] if len(orders) > 1 else []
             self._dirty = False
         return self.out
 
@@ -166,12 +172,10 @@ class Book:
         order, sign, open_qty = w.order, w.sign, w.qty - w.cum_qty
         qty = self._allowed(w, ts) if w.linked else open_qty
         if self._share is not None:
-            qty = min(qty, self._room(sign))
+            qty = self._take_room(w, qty, open_qty)
         if qty <= 0 or (qty < open_qty and order.time_in_force is TimeInForce.FOK):
             return
-        if self._share is not None:
-            self._used[sign] += qty
-        signed = qty if sign > 0 else -qty
+        signed = qty * sign
         costs = self._costs
         last_px, slippage = px, 0
         if costs.slips:
@@ -184,42 +188,47 @@ class Book:
             commission = self._charge(w, commission)
         w.cum_qty = cum_qty = w.cum_qty + qty
         registry = self._registry
-        registry.executions += 1
+        registry.executions = number = registry.executions + 1
         strategy_id = order.strategy_id
         self.out.append(
             OrderFilled(
                 order.client_order_id,
-                f"{registry.name}-E{registry.executions}",
+                f"{registry.name}-E{number}",
                 strategy_id,
-                order.symbol,
+                self.symbol,
                 signed,
                 last_px,
                 cum_qty,
-                w.qty - cum_qty,
+                open_qty - qty,
                 commission,
                 slippage,
-                Liquidity.MAKER if px == w.limit else Liquidity.TAKER,
+                _MAKER if px == w.limit else _TAKER,
                 ts,
                 by,
                 self._seq,
                 datum_ts,
             )
         )
-        position = self.positions.get(strategy_id, 0)
-        self.positions[strategy_id] = position + signed
+        positions = self.positions
+        before = positions.get(strategy_id, 0)
+        positions[strategy_id] = before + signed
         if qty == open_qty:
             self._close(w)
         if w.linked or w.kids is not None:
             self._after_fill(w, qty, px, ts)
         if self._reducers:
-            self._end_reducers(strategy_id, position, position + signed, ts)
+            self._end_reducers(strategy_id, before, before + signed, ts)
 
-    def _room(self, sign: int) -> int:
-        # What this side may still take of the datum's volume, rounded down to whole lots.
-        share, lot = self._share, self._instrument.lot_size
+    def _take_room(self, w: Working, qty: int, open_qty: int) -> int:
+        # Take from what this side may still have of the datum's volume, in whole lots.
+        share, lot, sign = self._share, self._instrument.lot_size, w.sign
         assert share is not None
         most = self._volume[sign] * share.numerator // share.denominator
-        return int((most - self._used[sign]) // lot * lot)
+        qty = min(qty, (most - self._used[sign]) // lot * lot)
+        if qty <= 0 or (qty < open_qty and w.order.time_in_force is TimeInForce.FOK):
+            return 0
+        self._used[sign] += qty
+        return qty
 
     def _charge(self, w: Working, raw: int) -> int:
         # What the order owes in all (never less than the minimum) minus what it has paid.
@@ -326,7 +335,7 @@ class Book:
         w.is_open = False
         self._dirty = True
         order = w.order
-        del self._registry.orders[order.client_order_id]
+        del self._working[order.client_order_id]
         if not w.linked:
             return
         if order.reduce_only:
@@ -376,40 +385,42 @@ class Book:
 
     # --- requests ---
 
-    def arrive(self, order: Order, arrival: int, last: MarketEvent | None) -> list[Event]:
-        """Accept an order or refuse it; the latest market event sets trailing stops.
+    def arrive(
+        self, order: Order, arrival: int, last: Callable[[str], MarketEvent | None]
+    ) -> Event:
+        """Accept an order or refuse it.
 
         Args:
             order: the instruction.
             arrival: when it reaches the venue, UTC nanoseconds.
-            last: the symbol's latest market event, None when there was none.
+            last: gives the latest market event of a symbol; asked only by the orders that
+                need it (trailing stops for their first price, auctions for the day).
         """
-        reason = refusal(order, arrival)
-        if reason is not None:
-            return [OrderRejected(order.client_order_id, reason.value, arrival)]
         registry = self._registry
         number = registry.arrivals + 1
-        sign = 1 if order.side is Side.BUY else -1
-        w = make_working(order, sign, number, arrival, self._instrument.tick_size)
-        if order.parent_id is not None or order.group_id is not None or order.reduce_only:
-            reason = self._link(w)
+        order_id = order.client_order_id
+        sign = 1 if order.side is _BUY else -1
+        if is_plain(order):
+            w = Working(order, sign, number, arrival)
+        else:
+            w = make_working(order, sign, number, arrival, self._instrument.tick_size)
+            reason = refusal(order, arrival) or self._link(w)
             if reason is not None:
-                return [OrderRejected(order.client_order_id, reason.value, arrival)]
+                return OrderRejected(order_id, reason.value, arrival)
+            self._prepare(w, last)
         registry.arrivals = number
-        registry.orders[order.client_order_id] = w
-        if order.time_in_force is not TimeInForce.GTC:
-            self._set_time(w, last)
-        if last is not None and isinstance(w, Trailing) and w.since != NEVER:
-            w.follow(last.last_px)
+        self._working[order_id] = w
         orders = self.orders
         if orders and orders[-1].arrival > arrival:
             insort(orders, w, key=lambda other: (other.arrival, other.number))
         else:
             orders.append(w)
-        return [OrderAccepted(order.client_order_id, f"{registry.name}-O{number}", arrival)]
+        return OrderAccepted(order_id, f"{registry.name}-O{number}", arrival)
 
     def _link(self, w: Working) -> Reason | None:
         order, registry = w.order, self._registry
+        if order.parent_id is None and order.group_id is None and not order.reduce_only:
+            return None
         parent: Working | None = None
         if order.parent_id is not None:
             parent = registry.orders.get(order.parent_id)
@@ -440,17 +451,22 @@ class Book:
         w.linked = True
         return None
 
-    def _set_time(self, w: Working, last: MarketEvent | None) -> None:
+    def _prepare(self, w: Working, last: Callable[[str], MarketEvent | None]) -> None:
         tif = w.order.time_in_force
         if tif is TimeInForce.GTD:
             assert w.order.expire_ts is not None
             self.expire_at(w, w.order.expire_ts)
         elif tif in (TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE):
             w.auction = tif
-            if last is not None:
-                w.previous_day = self.calendar.day(getattr(last, "ts_open", last.ts_event))
-        elif tif is not TimeInForce.DAY:
+            event = last(self.symbol)
+            if event is not None:
+                w.previous_day = self.calendar.day(getattr(event, "ts_open", event.ts_event))
+        elif tif in (TimeInForce.IOC, TimeInForce.FOK):
             w.immediate = True
+        if isinstance(w, Trailing) and w.since != NEVER:
+            event = last(self.symbol)
+            if event is not None:
+                w.follow(event.last_px)
 
     def expire_at(self, w: Working, ts: int) -> None:
         """Let an order end at a time, and ask to be reminded then."""

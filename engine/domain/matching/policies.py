@@ -30,7 +30,7 @@ def next_open(book: Book, bar: Bar) -> list[Event]:
     if rest:
         _expire_within(book, bar)
         _in_range(book, bar, rest)
-    return _after(book, bar) if book.orders else book.finish()
+    return _after(book, bar)
 
 
 def intrabar_path(book: Book, bar: Bar) -> list[Event]:
@@ -40,7 +40,7 @@ def intrabar_path(book: Book, bar: Bar) -> list[Event]:
     if rest:
         _expire_within(book, bar)
         walk(book, bar, rest)
-    return _after(book, bar) if book.orders else book.finish()
+    return _after(book, bar)
 
 
 def next_tick(book: Book, bar: Bar) -> list[Event]:
@@ -90,24 +90,26 @@ def _at_open(book: Book, bar: Bar) -> list[Working]:
     ts_open, open_px = bar.ts_open, bar.open_px
     rest: list[Working] = []
     for w in book.orders:
-        if w.auction is not None:
+        if w.since > ts_open or w.auction is not None:
             if w.auction is TimeInForce.AT_THE_OPENING:
                 _opening(book, w, bar)
+            elif w.is_open and w.expire_ts < ts_open:
+                book.expire(w, w.expire_ts)
             continue
         if not w.is_open:
             continue
         if w.expire_ts < ts_open:
             book.expire(w, w.expire_ts)
             continue
-        if w.since > ts_open:
-            continue
         px = w.at(open_px)
         if px is not None:
             book.fill(w, px, _BAR_OPEN, ts_open, ts_open)
-        elif not w.immediate:
-            rest.append(w)
-        if w.immediate and w.is_open:
+            if w.immediate and _works(w):
+                book.cancel_rest(w, ts_open)
+        elif w.immediate:
             book.cancel_rest(w, ts_open)
+        else:
+            rest.append(w)
     return rest
 
 

@@ -351,7 +351,7 @@ _CLASSES: dict[OrderType, type[Working]] = {
 
 
 def make_working(order: Order, sign: int, number: int, arrival: int, tick: int) -> Working:
-    """Make the working order of an order that :func:`refusal` let pass."""
+    """Make the working order of an order; :func:`refusal` tells whether it may be used."""
     working = _CLASSES[order.order_type](order, sign, number, arrival)
     if order.limit_px is not None and order.order_type in _LIMITED:
         working.limit = order.limit_px
@@ -362,12 +362,25 @@ def make_working(order: Order, sign: int, number: int, arrival: int, tick: int) 
     return working
 
 
+_MARKET, _GTC, _DAY = OrderType.MARKET, TimeInForce.GTC, TimeInForce.DAY
 _LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 _AUCTIONS = (TimeInForce.AT_THE_OPENING, TimeInForce.AT_THE_CLOSE)
 
 
+def is_plain(order: Order) -> bool:
+    """Tell whether an order is sound and needs nothing but a :class:`Working`: the hot path."""
+    return (
+        order.order_type is _MARKET
+        and (order.time_in_force is _GTC or order.time_in_force is _DAY)
+        and order.parent_id is None
+        and order.group_id is None
+        and not order.reduce_only
+        and order.order_qty > 0
+    )
+
+
 def refusal(order: Order, arrival: int) -> Reason | None:
-    """Tell what is wrong with an order in itself, or None; plain market orders pass fast."""
+    """Tell what is wrong with an order in itself, or None."""
     if order.order_qty <= 0:
         return Reason.BAD_QUANTITY
     kind, tif = order.order_type, order.time_in_force

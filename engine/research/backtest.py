@@ -1,0 +1,177 @@
+"""Backtests as a library call: profile and data in, frames and figures out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from adapters.files import open_dataset
+from adapters.memory.journal import FrameJournal
+from engine.config import Config, load_config
+from engine.domain.money import CASH_DECIMALS, round_units
+from engine.errors import ConfigError, StrategyError
+from engine.ports import MarketData
+from engine.registry import load_strategy
+from engine.research.result import BacktestResult, summarize
+from engine.runtime.cell import Cell
+from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_events, trade_events
+from engine.strategy.base import Strategy
+from engine.wiring import KIND_TYPES, build_core, host_name, routes
+
+__all__ = ["backtest", "open_data", "run_backtest"]
+
+_MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
+
+Progress = Callable[[int, int], None]
+"""Called with (events handled, events in all)."""
+
+
+def backtest(
+    strategy: str | type[Strategy],
+    data: str | Path | Sequence[str | Path],
+    *,
+    symbols: Sequence[str] | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    cash: float | None = None,
+    profile: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Run a strategy over market data files.
+
+    Args:
+        strategy: a Strategy class, ``path/to/file.py:ClassName`` or a registered name.
+        data: files or folders.
+        symbols: symbols to use, in this order; all by default.
+        start: first moment, ISO date or time.
+        end: last moment, ISO date or time.
+        cash: opening cash.
+        profile: a TOML file over the shipped ``backtest`` profile.
+        settings: dotted setting -> value, such as ``{"costs.commission_bps": 10}``.
+        out: folder to write the results to.
+        progress: called with (events handled, events in all) now and then.
+
+    Returns:
+        The result with its polars frames.
+
+    Raises:
+        InputError: a setting, the strategy file or the data are unusable.
+        StrategyError: a hook of the strategy raised; the original is its cause.
+    """
+    changes = dict(settings or {})
+    paths = [data] if isinstance(data, str | Path) else list(data)
+    changes["data.paths"] = [str(path) for path in paths]
+    for key, value in (("data.start", start), ("data.end", end), ("account.cash", cash)):
+        if value is not None:
+            changes[key] = value
+    if symbols is not None:
+        changes["data.symbols"] = list(symbols)
+    config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
+    cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
+    result = run_backtest(config, cls, progress=progress)
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def run_backtest(
+    config: Config, cls: type[Strategy], *, progress: Progress | None = None
+) -> BacktestResult:
+    """Run one strategy class under a resolved profile; see :func:`backtest`."""
+    began = time.perf_counter()
+    instance = cls(**config.strategy)
+    data = open_data(config)
+    journal = FrameJournal()
+    strategy_id = cls.__name__
+    batch = config.indicators.mode == "batch" and data.kind == "bar"
+    runtime: SimRuntime
+    core = build_core(
+        config,
+        strategies={strategy_id: instance},
+        instruments=data.instruments,
+        kinds=(KIND_TYPES[data.kind],),
+        columns_of=data.columns if batch else None,
+        journal=journal,
+        stop_run=lambda: runtime.stop(),
+    )
+    cell = Cell("core", core, routes([host_name(strategy_id)]))
+    runtime = SimRuntime(
+        cell,
+        data.instruments,
+        _MAKERS[data.kind],
+        start_ts=data.ts_first,
+        seed=config.run.seed,
+    )
+    runtime.run(_chunks(data, config.run.chunk_rows), _counting(progress, data.rows))
+    _raise_failure(journal, config)
+    return summarize(config, cls, instance, data, journal, began=began)
+
+
+def open_data(config: Config) -> MarketData:
+    """Open the market data a profile names.
+
+    Raises:
+        ConfigError: the profile names none.
+        DataError: a file breaks a rule.
+    """
+    data = config.data
+    if not data.paths:
+        raise ConfigError("no market data: give --data PATH or set data.paths in the profile")
+    return open_dataset(
+        data.paths,
+        symbols=data.symbols or None,
+        start=data.start,
+        end=data.end,
+        on_bad_data=data.on_bad_data,
+        adjust=data.adjust,
+        bar_label=data.bar_label,
+        interval=data.interval,
+        calendar=data.calendar,
+        currency=config.account.currency,
+        price_decimals=data.price_decimals,
+        quantity_decimals=data.quantity_decimals,
+        tick_size=data.tick_size,
+        columns=data.columns or None,
+    )
+
+
+def initial_cash(config: Config) -> int:
+    """Give the opening cash in cash units."""
+    return round_units(config.account.cash, CASH_DECIMALS)
+
+
+def _chunks(data: MarketData, rows: int) -> Iterator[Columns]:
+    for frame in data.chunks(rows):
+        yield _columns(frame)
+
+
+def _columns(frame: pl.DataFrame) -> Columns:
+    return {column.name: column.to_list() for column in frame.iter_columns()}
+
+
+def _counting(progress: Progress | None, total: int) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    done = 0
+
+    def count(events: int) -> None:
+        nonlocal done
+        done += events
+        progress(done, total)
+
+    return count
+
+
+def _raise_failure(journal: FrameJournal, config: Config) -> None:
+    if journal.failures and config.supervision.strategy == "stop":
+        failed = journal.failures[0]
+        raise StrategyError(
+            failed.strategy_id, failed.hook, failed.event, failed.error, failed.traceback
+        )

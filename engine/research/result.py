@@ -1,0 +1,261 @@
+"""The result of a run: figures, frames, manifest, and the folder they are written to."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from adapters.memory.journal import FrameJournal
+from engine.analytics.equity import EquityBuilder
+from engine.analytics.performance import statistics
+from engine.analytics.trades import round_trips
+from engine.config import Config
+from engine.domain.money import CASH_DECIMALS, round_units
+from engine.errors import ConfigError
+from engine.ports import MarketData
+from engine.registry import code_hash
+from engine.research.results import fills_frame, instances_frame, orders_frame, verdicts_frame
+from engine.strategy.base import Strategy
+
+__all__ = ["BacktestResult", "summarize"]
+
+EQUITY_CHUNK_ROWS = 262_144
+_TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult:
+    """Everything a run produced.
+
+    Attributes:
+        summary: the figures of ``summary.json``.
+        statistics: every statistic, with the monthly and yearly tables.
+        manifest: resolved profile, hashes, versions.
+        orders, fills, trades, instances, equity, verdicts, signals, risk_events: polars frames;
+            times are UTC datetimes of nanoseconds.
+        dropped: bad rows that were dropped, when the profile says so.
+        notes: what the data reader wants to be known.
+    """
+
+    summary: dict[str, Any]
+    statistics: dict[str, Any]
+    manifest: dict[str, Any]
+    orders: pl.DataFrame
+    fills: pl.DataFrame
+    trades: pl.DataFrame
+    instances: pl.DataFrame
+    equity: pl.DataFrame
+    verdicts: pl.DataFrame
+    signals: pl.DataFrame
+    risk_events: pl.DataFrame
+    dropped: pl.DataFrame
+    notes: Sequence[str]
+    data: MarketData = field(repr=False)
+
+    @property
+    def run_hash(self) -> str:
+        """Hash of every event of the run."""
+        return str(self.summary["run_hash"])
+
+    @cached_property
+    def prices(self) -> dict[str, pl.DataFrame]:
+        """Price series by symbol: ``ts`` (Int64 ns) and OHLC or ``close`` as floats."""
+        return {i.symbol: _prices(self.data, i.symbol) for i in self.data.instruments}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the output folder; it appears under its name only when it is complete.
+
+        Raises:
+            ConfigError: the folder exists and holds something other than an earlier result.
+        """
+        target = Path(folder)
+        _check_target(target)
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name in ("orders", "fills", "trades", "instances", "equity", "verdicts"):
+            getattr(self, name).write_parquet(partial / f"{name}.parquet")
+        for name in ("signals", "risk_events", "dropped"):
+            frame = getattr(self, name)
+            if len(frame):
+                frame.write_parquet(partial / f"{name}.parquet")
+        if self.manifest["profile"]["report"]["html"]:
+            self.report(partial / "report.html")
+        _write_json(partial / "summary.json", self.summary)
+        _write_json(partial / "statistics.json", self.statistics)
+        # Last: a folder with a manifest is a finished one.
+        _write_json(partial / "manifest.json", self.manifest)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+        return target
+
+    def report(self, path: str | Path) -> Path:
+        """Write the one-file HTML report."""
+        from engine.research.report import write_report
+
+        write_report(Path(path), self)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in self.summary.items()
+        )
+        return f"<table>{rows}</table>"
+
+
+def summarize(
+    config: Config,
+    cls: type[Strategy],
+    instance: Strategy,
+    data: MarketData,
+    journal: FrameJournal,
+    *,
+    began: float,
+) -> BacktestResult:
+    """Turn a journal and its market data into a result."""
+    cash = round_units(config.account.cash, CASH_DECIMALS)
+    instruments = data.instruments
+    raw_orders = journal.orders()
+    verdicts = journal.verdicts()
+    fills = fills_frame(journal.fills(), raw_orders, instruments)
+    orders = orders_frame(
+        raw_orders, verdicts, journal.fills(), journal.replaced(), journal.ends(), instruments
+    )
+    builder = EquityBuilder(instruments, fills, cash)
+    for chunk in data.chunks(EQUITY_CHUNK_ROWS):
+        builder.add(chunk)
+    equity = builder.finish()
+    trades = round_trips(fills, instruments, builder.marks)
+    figures = statistics(equity, trades, fills, initial_cash=cash, extremes=builder.extremes)
+    summary = _summary(config, cls, data, orders, fills, trades, figures, journal.hash)
+    result = BacktestResult(
+        summary=summary,
+        statistics=figures,
+        manifest=_manifest(config, cls, instance, data, journal),
+        orders=_timed(orders),
+        fills=_timed(fills),
+        trades=_timed(trades),
+        instances=_timed(instances_frame(journal.signals(), trades, orders)),
+        equity=_timed(equity),
+        verdicts=_timed(verdicts_frame(verdicts, config.risk)),
+        signals=_timed(journal.signals()),
+        risk_events=_timed(journal.risk_events()),
+        dropped=data.dropped,
+        notes=data.notes,
+        data=data,
+    )
+    summary["elapsed_s"] = round(time.perf_counter() - began, 3)
+    return result
+
+
+def _summary(
+    config: Config,
+    cls: type[Strategy],
+    data: MarketData,
+    orders: pl.DataFrame,
+    fills: pl.DataFrame,
+    trades: pl.DataFrame,
+    figures: Mapping[str, Any],
+    run_hash: str,
+) -> dict[str, Any]:
+    same = (
+        "initial_cash", "final_equity", "total_return", "cagr", "volatility", "sharpe_ratio",
+        "sortino_ratio", "calmar_ratio", "max_drawdown", "max_drawdown_duration", "exposure",
+        "turnover", "win_rate", "profit_factor", "expectancy", "best_trade", "worst_trade",
+        "total_costs", "benchmark_return",
+    )  # fmt: skip
+    return {
+        "strategy": cls.__name__,
+        "parameters": dict(config.strategy),
+        "symbols": [i.symbol for i in data.instruments],
+        "start": _iso(data.ts_first),
+        "end": _iso(data.ts_last),
+        "bars": data.rows,
+        "orders": len(orders),
+        "fills": len(fills),
+        "trades": len(trades),
+        "denied": int((orders["status"] == "DENIED").sum()),
+        **{name: figures[name] for name in same},
+        "run_hash": run_hash,
+        "elapsed_s": 0.0,
+    }
+
+
+def _manifest(
+    config: Config,
+    cls: type[Strategy],
+    instance: Strategy,
+    data: MarketData,
+    journal: FrameJournal,
+) -> dict[str, Any]:
+    resolved = msgspec.to_builtins(config)
+    return {
+        "run_hash": journal.hash,
+        "events": journal.events,
+        "strategy": {
+            "class": cls.__qualname__,
+            "sha256": code_hash(cls),
+            "parameters": msgspec.to_builtins(dict(instance.parameters)),
+        },
+        "profile": resolved,
+        "profile_sha256": hashlib.sha256(
+            msgspec.json.encode(resolved, order="deterministic")
+        ).hexdigest(),
+        "data": {
+            "sha256": data.data_hash,
+            "files": [{"path": str(path), "sha256": digest} for path, digest in data.files],
+            "rows": data.rows,
+            "start": _iso(data.ts_first),
+            "end": _iso(data.ts_last),
+            "symbols": [i.symbol for i in data.instruments],
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: importlib.metadata.version(name)
+                for name in ("tetrad", "polars", "msgspec", "ta-lib", "pykka")
+            },
+        },
+    }
+
+
+def _timed(frame: pl.DataFrame) -> pl.DataFrame:
+    times = [name for name in _TIMES if name in frame.columns]
+    return frame.with_columns(pl.col(times).cast(pl.Datetime("ns", "UTC")))
+
+
+def _prices(data: MarketData, symbol: str) -> pl.DataFrame:
+    columns = data.columns(symbol)
+    names = {"ts_event": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
+    return pl.DataFrame({new: columns[old] for old, new in names.items() if old in columns})
+
+
+def _iso(ts: int) -> str:
+    return str(pl.Series([ts]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ConfigError(f"--out {target} is a file; name a folder")
+    if any(target.iterdir()) and not (target / "manifest.json").is_file():
+        raise ConfigError(
+            f"--out {target} exists and holds no earlier result; name a new folder or empty it"
+        )

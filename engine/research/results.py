@@ -1,0 +1,257 @@
+"""What a run leaves: frames for people, from the journal's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from engine.domain.instruments import Instrument
+from engine.domain.money import CASH_UNIT
+from engine.domain.risk import CheckInputs, DenyCode, RiskLimits, checks
+
+__all__ = ["fills_frame", "instances_frame", "orders_frame", "verdicts_frame"]
+
+
+def _scales(instruments: Sequence[Instrument]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "symbol": [i.symbol for i in instruments],
+            "px_unit": [i.price_unit for i in instruments],
+            "qty_unit": [i.quantity_unit for i in instruments],
+            "factor": [i.cash_scale()[0] for i in instruments],
+            "divisor": [i.cash_scale()[1] for i in instruments],
+        },
+        schema_overrides={"symbol": pl.String},
+    )
+
+
+def fills_frame(
+    fills: pl.DataFrame, orders: pl.DataFrame, instruments: Sequence[Instrument]
+) -> pl.DataFrame:
+    """Add to the journal's fills what people read: side, quantity, price and notional.
+
+    Args:
+        fills: one row per booked execution, integers in units.
+        orders: one row per order, for the tags.
+        instruments: scales.
+
+    Returns:
+        The rows in their order with ``side``, ``quantity`` and ``price`` (Float64), ``tag``, and
+        ``notional`` (Int64 cash units, signed like ``signed_qty``, rounded half to even).
+    """
+    value = pl.col("signed_qty") * pl.col("last_px") * pl.col("factor")
+    exact = pl.col("divisor") == 1
+    return (
+        fills.join(_scales(instruments), on="symbol", how="left", maintain_order="left")
+        .join(orders.select("order_id", "tag"), on="order_id", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("signed_qty") > 0)
+            .then(pl.lit("BUY"))
+            .otherwise(pl.lit("SELL"))
+            .alias("side"),
+            (pl.col("signed_qty").abs() / pl.col("qty_unit")).alias("quantity"),
+            (pl.col("last_px") / pl.col("px_unit")).alias("price"),
+            pl.when(exact)
+            .then(value)
+            .otherwise(_half_even(value, pl.col("divisor")))
+            .alias("notional"),
+        )
+        .drop("px_unit", "qty_unit", "factor", "divisor")
+    )
+
+
+def _half_even(value: pl.Expr, divisor: pl.Expr) -> pl.Expr:
+    quotient = value.floordiv(divisor)
+    twice = 2 * (value - quotient * divisor)
+    up = (twice > divisor) | ((twice == divisor) & (quotient % 2 != 0))
+    return quotient + up.cast(pl.Int64)
+
+
+def orders_frame(
+    orders: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    fills: pl.DataFrame,
+    replaced: pl.DataFrame,
+    ends: pl.DataFrame,
+    instruments: Sequence[Instrument],
+) -> pl.DataFrame:
+    """Join each order with what became of it.
+
+    Returns:
+        One row per order in the order of submission: the instruction in floats, ``status`` (its
+        last, decision D7), ``filled_quantity``, ``average_price``, ``reason`` and ``ts_last``.
+    """
+    filled = fills.group_by("order_id").agg(
+        pl.col("signed_qty").abs().sum().alias("cum_qty"),
+        (pl.col("signed_qty").abs() * pl.col("last_px")).sum().alias("cum_value"),
+        pl.col("ts").max().alias("fill_ts"),
+    )
+    last_replaced = replaced.group_by("order_id", maintain_order=True).last()
+    ended = ends.group_by("order_id", maintain_order=True).last()
+    denied = verdicts.filter(pl.col("code").is_not_null()).select("order_id", "code")
+    one = {"on": "order_id", "how": "left", "maintain_order": "left"}
+    cum = pl.col("cum_qty").fill_null(0)
+    joined = (
+        orders.join(last_replaced, suffix="_new", **one)
+        .drop("ts")
+        .join(filled, **one)
+        .join(ended, **one)
+        .join(denied, **one)
+        .join(_scales(instruments), on="symbol", how="left", maintain_order="left")
+        .with_columns(
+            *(
+                pl.coalesce(f"{name}_new", name).alias(name)
+                for name in ("order_qty", "limit_px", "stop_px")
+            )
+        )
+    )
+    status = (
+        pl.when(pl.col("code").is_not_null())
+        .then(pl.lit("DENIED"))
+        .when(pl.col("status").is_not_null())
+        .then(pl.col("status"))
+        .when(cum >= pl.col("order_qty"))
+        .then(pl.lit("FILLED"))
+        .when(cum > 0)
+        .then(pl.lit("PARTIALLY_FILLED"))
+        .otherwise(pl.lit("ACCEPTED"))
+    )
+    px_unit, qty_unit = pl.col("px_unit"), pl.col("qty_unit")
+    return joined.select(
+        "order_id",
+        "strategy_id",
+        "symbol",
+        "side",
+        "order_type",
+        "time_in_force",
+        (pl.col("order_qty") / qty_unit).alias("quantity"),
+        (pl.col("limit_px") / px_unit).alias("limit_price"),
+        (pl.col("stop_px") / px_unit).alias("stop_price"),
+        status.alias("status"),
+        (cum / qty_unit).alias("filled_quantity"),
+        (pl.col("cum_value") / pl.col("cum_qty") / px_unit).alias("average_price"),
+        "ts_init",
+        pl.max_horizontal("ts_init", "fill_ts", "ts").alias("ts_last"),
+        pl.coalesce("code", "reason").alias("reason"),
+        "reduce_only",
+        "parent_id",
+        "group_id",
+        "tag",
+        "confidence",
+    )
+
+
+EXPLAINED_PER_CODE = 200
+"""Denials of each code that get a sentence; the numbers of all of them are in the columns."""
+
+
+def verdicts_frame(verdicts: pl.DataFrame, limits: RiskLimits) -> pl.DataFrame:
+    """Turn verdicts into currency and explain the denials.
+
+    Returns:
+        One row per order: ``order_id, ts, approved, code``, the inputs of the checks in currency
+        (Float64; null where an earlier check had failed) and ``detail``, a sentence on the first
+        denials of each code.
+    """
+    names = list(CheckInputs._fields)
+    amounts = [n for n in names if n not in ("exempt", "shorts")]
+    ranked = verdicts.with_columns(
+        pl.int_range(pl.len()).over("code").alias("rank"),
+    )
+    wanted = ranked.filter(
+        pl.col("code").is_not_null() & (pl.col("rank") < EXPLAINED_PER_CODE)
+    ).select("order_id", "code", *names)
+    details = [_detail(row, limits) for row in wanted.iter_rows(named=True)]
+    explained = pl.DataFrame(
+        {"order_id": wanted["order_id"], "detail": details},
+        schema_overrides={"detail": pl.String},
+    )
+    return verdicts.join(explained, on="order_id", how="left", maintain_order="left").select(
+        "order_id",
+        "ts",
+        pl.col("code").is_null().alias("approved"),
+        "code",
+        *((pl.col(name) / CASH_UNIT).alias(name) for name in amounts),
+        (pl.col("exempt") == 1).alias("exempt"),
+        (pl.col("shorts") == 1).alias("shorts"),
+        "detail",
+    )
+
+
+def _detail(row: dict[str, object], limits: RiskLimits) -> str:
+    code = DenyCode[str(row["code"])]
+    if row["order_value"] is None:
+        return code.meaning
+    inputs = CheckInputs(**{name: row[name] for name in CheckInputs._fields})  # type: ignore[arg-type]
+    for check in checks(inputs, limits):
+        if check.code is code and check.limit is not None:
+            return f"{code.meaning} Measured {check.value:,.4g}, limit {check.limit:,.4g}."
+    return code.meaning
+
+
+def instances_frame(
+    signals: pl.DataFrame, trades: pl.DataFrame, orders: pl.DataFrame
+) -> pl.DataFrame:
+    """List the instances of a run (decision D6): one row per emitted signal.
+
+    A strategy that emits no signals has one per round trip it entered: its score is the entry
+    order's confidence, else 1. The return is that of the round trip the signal opened: the first
+    of the strategy in the symbol whose entry order was caused by the same event; to the last
+    price while it is open, null when it opened none.
+
+    Returns:
+        ``strategy_id, symbol, timestamp`` (UTC nanoseconds), ``signal, score, action,
+        entry_price, exit_price, return, open, extra``.
+    """
+    entries = trades.join(
+        orders.select("order_id", "ts_init", "confidence"),
+        left_on="entry_order_id",
+        right_on="order_id",
+        how="left",
+        maintain_order="left",
+    )
+    if signals.is_empty():
+        return entries.select(
+            "strategy_id",
+            "symbol",
+            pl.col("ts_init").alias("timestamp"),
+            pl.lit(True).alias("signal"),
+            pl.col("confidence").fill_null(1.0).alias("score"),
+            pl.when(pl.col("side") == "LONG")
+            .then(pl.lit("BUY"))
+            .otherwise(pl.lit("SELL"))
+            .alias("action"),
+            "entry_price",
+            "exit_price",
+            "return",
+            "open",
+            pl.lit(None, dtype=pl.String).alias("extra"),
+        )
+    opened = entries.unique(["strategy_id", "symbol", "ts_init"], keep="first", maintain_order=True)
+    return signals.join(
+        opened.select(
+            "strategy_id",
+            "symbol",
+            pl.col("ts_init").alias("ts"),
+            "entry_price",
+            "exit_price",
+            "return",
+            "open",
+        ),
+        on=["strategy_id", "symbol", "ts"],
+        how="left",
+        maintain_order="left",
+    ).select(
+        "strategy_id",
+        "symbol",
+        pl.col("ts").alias("timestamp"),
+        "signal",
+        "score",
+        "action",
+        "entry_price",
+        "exit_price",
+        "return",
+        "open",
+        "extra",
+    )
