@@ -75,6 +75,7 @@ class SimVenue(Actor):
         self._latency_ns = fill.latency_ms * _MS
         self._on_bar = BAR_POLICIES[fill.timing]
         self._registry = Registry(name)
+        self._working = self._registry.orders
         self._books: dict[str, Book] = {}
         self._market_handlers: dict[str, Handler] = {}
 
@@ -112,21 +113,24 @@ class SimVenue(Actor):
         symbol = order.symbol
         arrival = order.ts_init + self._latency_ns
         book = self._books.get(symbol) or self._open_book(symbol)
+        ctx = self.ctx
         if book is None:
             reason = Reason.UNKNOWN_SYMBOL.value
-            rejected = OrderRejected(order.client_order_id, reason, arrival)
-            self.ctx.send(self._report_to, rejected)
+            ctx.send(self._report_to, OrderRejected(order.client_order_id, reason, arrival))
             return
-        if order.client_order_id in self._registry.orders:
+        if order.client_order_id in self._working:
             return
-        was_idle = not book.orders
-        self._report(book, book.arrive(order, arrival, self.ctx.last(symbol)))
-        if was_idle and book.orders:
-            self.ctx.watch(symbol)
+        if not book.orders:
+            ctx.watch(symbol)
+        ctx.send(self._report_to, book.arrive(order, arrival, ctx.last))
+        if not book.orders:
+            ctx.unwatch(symbol)
+        elif book.alarms:
+            self._set_alarms(book)
 
     def on_cancel_order(self, cancel: CancelOrder) -> None:
         """Cancel a working order of its owner."""
-        w = self._registry.orders.get(cancel.client_order_id)
+        w = self._working.get(cancel.client_order_id)
         ts = cancel.ts_init + self._latency_ns
         reason = _refusal(w, cancel.strategy_id)
         if w is None or reason is not None:
@@ -138,7 +142,7 @@ class SimVenue(Actor):
 
     def on_replace_order(self, replace: ReplaceOrder) -> None:
         """Change a working order of its owner."""
-        w = self._registry.orders.get(replace.client_order_id)
+        w = self._working.get(replace.client_order_id)
         ts = replace.ts_init + self._latency_ns
         reason = _refusal(w, replace.strategy_id)
         if w is None or reason is not None:
@@ -185,7 +189,7 @@ class SimVenue(Actor):
         While a bar may be in progress (its open was before the expiry, but it is delivered only
         at its end) the order waits for it, for that open may still fill it.
         """
-        w = self._registry.orders.get(due.client_order_id)
+        w = self._working.get(due.client_order_id)
         now = self.ctx.now
         if w is None or w.expire_ts > now:
             return
@@ -213,18 +217,18 @@ class SimVenue(Actor):
 
     def _settle(self, book: Book, events: list[Event]) -> None:
         # Report what happened; an idle symbol costs nothing from here on.
-        self._report(book, events)
-        if not book.orders:
-            self.ctx.unwatch(book.symbol)
-
-    def _report(self, book: Book, events: list[Event]) -> None:
         send, report_to = self.ctx.send, self._report_to
         for event in events:
             send(report_to, event)
-        if book.alarms:
-            for ts, client_order_id in book.alarms:
-                self.ctx.set_timer(ts, ExpiryDue(client_order_id))
-            book.alarms.clear()
+        if not book.orders:
+            self.ctx.unwatch(book.symbol)
+        elif book.alarms:
+            self._set_alarms(book)
+
+    def _set_alarms(self, book: Book) -> None:
+        for ts, client_order_id in book.alarms:
+            self.ctx.set_timer(ts, ExpiryDue(client_order_id))
+        book.alarms.clear()
 
 
 def _refusal(w: Working | None, strategy_id: str) -> str | None:

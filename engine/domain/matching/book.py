@@ -107,6 +107,7 @@ class Book:
     Attributes:
         orders: the working orders by priority: arrival, then sequence.
         positions: signed position of each strategy from the fills of this book.
+        woken: children activated by the datum at work.
         alarms: ``(ts, client_order_id)`` of the expiries to look at; the caller takes them.
     """
 
@@ -147,6 +148,8 @@ class Book:
         """Start to work on a datum: its number and what each side may see of its volume."""
         self._seq = seq
         self.out = []
+        if self.woken:
+            self.woken.clear()
         if self._share is not None:
             self._volume = [0, volume_buy, volume_sell]
             self._used = [0, 0, 0]
@@ -262,6 +265,8 @@ class Book:
                 if other is not w and other.is_open:
                     other.taken_qty += qty
                     self._end_if_taken(other, ts)
+            if w.is_open:
+                self._end_if_taken(w, ts)
         family = w.family
         if family is not None:
             if w.sign != family.parent.sign:
@@ -324,6 +329,7 @@ class Book:
             if (
                 w.order.reduce_only
                 and w.is_open
+                and w.since != NEVER
                 and w.order.strategy_id == strategy_id
                 and before * w.sign < 0 <= after * w.sign
             ):

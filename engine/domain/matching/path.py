@@ -44,7 +44,7 @@ def walk(book: Book, bar: Bar, live: list[Working]) -> None:
             px, w = met
             if w.linked and not w.is_stop:
                 ahead = (cur, *path[i:])
-                if book.stop_in_reach(w, min(ahead), max(ahead), ts):
+                if book.stop_in_reach(w, min(ahead), max(ahead), bar.ts_open):
                     done.add(w)
                     continue
             cur = px
@@ -54,8 +54,7 @@ def walk(book: Book, bar: Bar, live: list[Working]) -> None:
                     continue  # a limit order from here on
             done.add(w)
             book.fill(w, px, PricedBy.BAR_RANGE, ts, ts)
-            live += [kid for kid in book.woken if kid.auction is None and not kid.immediate]
-            book.woken.clear()
+            live += _joining(book, bar.ts_open)
         cur = to
         _follow(live, cur)
 
@@ -76,6 +75,18 @@ def _nearest(
         if best is None or key < best:
             best, met = key, (px, w)
     return met
+
+
+def _joining(book: Book, ts_open: int) -> list[Working]:
+    # Children that the last fill activated and that may work on the rest of this bar: their
+    # terms were known at its open, and they do not wait for an open or a close.
+    joining: list[Working] = []
+    for kid in book.woken:
+        if kid.terms_ts <= ts_open and kid.auction is None and not kid.immediate:
+            kid.since = ts_open
+            joining.append(kid)
+    book.woken.clear()
+    return joining
 
 
 def _follow(live: list[Working], px: int) -> None:

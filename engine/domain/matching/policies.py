@@ -93,12 +93,12 @@ def _at_open(book: Book, bar: Bar) -> list[Working]:
         if w.since > ts_open or w.auction is not None:
             if w.auction is TimeInForce.AT_THE_OPENING:
                 _opening(book, w, bar)
-            elif w.is_open and w.expire_ts < ts_open:
+            elif w.is_open and w.expire_ts <= ts_open:
                 book.expire(w, w.expire_ts)
             continue
         if not w.is_open:
             continue
-        if w.expire_ts < ts_open:
+        if w.expire_ts <= ts_open:
             book.expire(w, w.expire_ts)
             continue
         px = w.at(open_px)
@@ -128,6 +128,8 @@ def _in_range(book: Book, bar: Bar, rest: list[Working]) -> None:
         px = w.touch(low, high, close)
         if px is not None:
             book.fill(w, px, _BAR_RANGE, ts, ts)
+        elif isinstance(w, Trailing):
+            w.follow(low if w.sign > 0 else high)
     book.undefer(ts)
 
 
@@ -145,15 +147,12 @@ def _expire_within(book: Book, bar: Bar) -> None:
 
 def _after(book: Book, bar: Bar) -> list[Event]:
     ts_open, ts = bar.ts_open, bar.ts_event
-    extremes = (bar.low_px, 0, bar.high_px)
     for w in book.orders:
         if not w.is_open:
             continue
         if w.since <= ts_open:
             if w.auction is TimeInForce.AT_THE_CLOSE:
                 _closing(book, w, bar)
-            if isinstance(w, Trailing) and w.stop is not None:
-                w.follow(extremes[1 - w.sign])
             if w.expire_ts == NEVER and w.order.time_in_force in _BY_DAY and _works(w):
                 book.expire_at(w, max(book.calendar.day_end(ts_open), ts))
         if w.expire_ts <= ts and _works(w):
@@ -224,14 +223,15 @@ def _tick_auctions(
         if w.auction is None or not w.is_open:
             continue
         now, volume = (ask, qty[0]) if w.sign > 0 else (bid, qty[1])
+        there = now > 0 or by is PricedBy.TRADE
         if w.auction is TimeInForce.AT_THE_CLOSE:
-            if w.since <= ts <= w.expire_ts and now > 0:
+            if w.since <= ts <= w.expire_ts and there:
                 w.closing = Closing(now, volume, ts, tick.seq, by)
             continue
         day = book.calendar.day(ts)
         first = w.previous_day is None or day > w.previous_day
         if w.since <= ts and first:
-            px = w.at(now) if now > 0 else None
+            px = w.at(now) if there else None
             if px is not None:
                 book.fill(w, px, by, ts, ts)
             if w.is_open:
