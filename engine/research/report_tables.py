@@ -294,7 +294,7 @@ def _month_percent(value: float | None) -> str:
 
 def _counts(frame: pl.DataFrame, column: str) -> str:
     if frame.is_empty() or column not in frame.columns:
-        return '<p class="note">None.</p>'
+        return '<p class="note">Nothing to count.</p>'
     counts = frame[column].value_counts().sort("count", column, descending=[True, False])
     return pairs((text(name), f"{count:,}") for name, count in counts.iter_rows())
 
