@@ -28,11 +28,12 @@ from tests.bench.workloads import build, default_cache
 
 Ints = npt.NDArray[np.int64]
 FillRule = Literal["next_open", "signal_close"]
-CommissionRounding = Literal["exact", "cents_half_even", "cents_half_up"]
+CommissionRounding = Literal["exact", "cents_half_even", "cents_float_half_up"]
 
 FAST_BARS = 10
 SLOW_BARS = 30
 COMMISSION_DIVISOR = 1000
+COMMISSION_RATE = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def expected(
         tick_size: The tick, in currency units.
         cash: Starting cash, in currency units.
         fill_rule: Price of a fill: the next bar's open, or the close that gave the signal.
-        commission: How each commission is rounded before it is paid.
+        commission: How each commission is rounded before it is paid: not at all, to cents from
+            the exact product, or to cents from a product of binary floats.
         exit_discount: How far below the price every sell fills, in currency units.
 
     Returns:
@@ -132,9 +134,12 @@ def _commissions(px: Ints, tick: Fraction, rounding: CommissionRounding) -> Frac
     cents = 0
     distinct, counts = np.unique(px, return_counts=True)
     for ticks, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-        exact = ticks * tick / COMMISSION_DIVISOR * 100
-        whole = round(exact) if rounding == "cents_half_even" else floor(exact + Fraction(1, 2))
-        cents += whole * count
+        if rounding == "cents_half_even":
+            each = round(ticks * tick / COMMISSION_DIVISOR * 100)
+        else:
+            # Binary floats on purpose: 1025 * 0.001 lies just below 1.025 and rounds down.
+            each = floor(float(ticks * tick) * COMMISSION_RATE * 100 + 0.5)
+        cents += each * count
     return Fraction(cents, 100)
 
 
@@ -143,7 +148,7 @@ RULES: dict[str, dict[str, object]] = {
     "next_open": {},
     "next_open_cents": {"commission": "cents_half_even"},
     "next_open_book_tick": {"exit_discount": Fraction(1, 2**12)},
-    "signal_close_cents": {"fill_rule": "signal_close", "commission": "cents_half_up"},
+    "signal_close_cents": {"fill_rule": "signal_close", "commission": "cents_float_half_up"},
 }
 
 

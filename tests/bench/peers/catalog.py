@@ -106,7 +106,7 @@ PEERS = (
         rule="signal_close_cents",
         note=(
             "no next-open mode on bars: fills at the signal bar's close, so also on the last bar; "
-            "each commission is rounded to cents, half up"
+            "each commission is a binary float rounded to cents, half up"
         ),
     ),
     Peer(

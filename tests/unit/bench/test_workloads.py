@@ -147,7 +147,11 @@ def test_the_rule_by_hand(tmp_path: Path) -> None:
     assert (found.fills, found.trades) == (2, 1)
     assert found.final_equity == CASH - 30 - Fraction("0.110") - Fraction("0.080")
     at_close = expected(
-        [path], tick_size=TICK_SIZE, cash=CASH, fill_rule="signal_close", commission="cents_half_up"
+        [path],
+        tick_size=TICK_SIZE,
+        cash=CASH,
+        fill_rule="signal_close",
+        commission="cents_float_half_up",
     )
     assert at_close.final_equity == CASH - 30 - Fraction("0.11") - Fraction("0.08")
 
@@ -161,11 +165,19 @@ def test_a_signal_on_the_last_bar_has_no_next_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("commission", "paid"),
-    [("exact", "0.105"), ("cents_half_even", "0.10"), ("cents_half_up", "0.11")],
+    ("px", "commission", "paid"),
+    [
+        (105.0, "exact", "0.105"),
+        (105.0, "cents_half_even", "0.10"),
+        (105.0, "cents_float_half_up", "0.11"),
+        (1025.0, "exact", "1.025"),
+        (1025.0, "cents_half_even", "1.02"),
+        # 1025 * 0.001 as floats is 1.0249999999999999: no tie any more.
+        (1025.0, "cents_float_half_up", "1.02"),
+    ],
 )
-def test_half_a_cent_of_commission(tmp_path: Path, commission: str, paid: str) -> None:
-    path = closes(tmp_path, [100.0] * 30 + [105.0])
+def test_half_a_cent_of_commission(tmp_path: Path, px: float, commission: str, paid: str) -> None:
+    path = closes(tmp_path, [100.0] * 30 + [px])
     found = expected(
         [path],
         tick_size=TICK_SIZE,
