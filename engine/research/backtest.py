@@ -23,7 +23,7 @@ from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_ev
 from engine.strategy.base import Strategy
 from engine.wiring import KIND_TYPES, build_core, host_name, routes
 
-__all__ = ["backtest", "open_data", "run_backtest"]
+__all__ = ["backtest", "open_data", "run_backtest", "simulate"]
 
 _MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 
@@ -86,15 +86,24 @@ def run_backtest(
 ) -> BacktestResult:
     """Run one strategy class under a resolved profile; see :func:`backtest`."""
     began = time.perf_counter()
-    instance = cls(**config.strategy)
+    strategy = cls(**config.strategy)
     data = open_data(config)
+    journal = simulate(config, strategy, data, progress=progress)
+    _raise_failure(journal, config)
+    return summarize(config, strategy, data, journal, began=began)
+
+
+def simulate(
+    config: Config, strategy: Strategy, data: MarketData, *, progress: Progress | None = None
+) -> FrameJournal:
+    """Carry one strategy through market data on the simulated runtime; give its journal."""
     journal = FrameJournal()
-    strategy_id = cls.__name__
+    strategy_id = type(strategy).__name__
     batch = config.indicators.mode == "batch" and data.kind == "bar"
     runtime: SimRuntime
     core = build_core(
         config,
-        strategies={strategy_id: instance},
+        strategies={strategy_id: strategy},
         instruments=data.instruments,
         kinds=(KIND_TYPES[data.kind],),
         columns_of=data.columns if batch else None,
@@ -110,8 +119,7 @@ def run_backtest(
         seed=config.run.seed,
     )
     runtime.run(_chunks(data, config.run.chunk_rows), _counting(progress, data.rows))
-    _raise_failure(journal, config)
-    return summarize(config, cls, instance, data, journal, began=began)
+    return journal
 
 
 def open_data(config: Config) -> MarketData:

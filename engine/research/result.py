@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +67,6 @@ class BacktestResult:
         """Hash of every event of the run."""
         return str(self.summary["run_hash"])
 
-    @cached_property
-    def prices(self) -> dict[str, pl.DataFrame]:
-        """Price series by symbol: ``ts`` (Int64 ns) and OHLC or ``close`` as floats."""
-        return {i.symbol: _prices(self.data, i.symbol) for i in self.data.instruments}
-
     def save(self, folder: str | Path) -> Path:
         """Write the output folder; it appears under its name only when it is complete.
 
@@ -103,9 +97,32 @@ class BacktestResult:
 
     def report(self, path: str | Path) -> Path:
         """Write the one-file HTML report."""
-        from engine.research.report import write_report
+        from engine.research.report import ReportInput, write_report
 
-        write_report(Path(path), self)
+        profile = self.manifest["profile"]
+        facts = {
+            "profile": profile["profile"],
+            "symbols": ", ".join(self.summary["symbols"]),
+            "period": f"{self.summary['start'][:10]} to {self.summary['end'][:10]}",
+            "bars": f"{self.summary['bars']:,}",
+            "currency": profile["account"]["currency"],
+        }
+        shown = ReportInput(
+            title=self.summary["strategy"],
+            summary=facts,
+            statistics=self.statistics,
+            equity=_untimed(self.equity),
+            trades=_untimed(self.trades),
+            fills=_untimed(self.fills),
+            orders=_untimed(self.orders),
+            verdicts=_untimed(self.verdicts),
+            prices={i.symbol: _prices(self.data, i.symbol) for i in self.data.instruments},
+            parameters=self.manifest["strategy"]["parameters"],
+            limits=profile["risk"],
+            profile=profile,
+            manifest=self.manifest,
+        )
+        write_report(Path(path), shown)
         return Path(path)
 
     def _repr_html_(self) -> str:
@@ -117,8 +134,7 @@ class BacktestResult:
 
 def summarize(
     config: Config,
-    cls: type[Strategy],
-    instance: Strategy,
+    strategy: Strategy,
     data: MarketData,
     journal: FrameJournal,
     *,
@@ -139,11 +155,11 @@ def summarize(
     equity = builder.finish()
     trades = round_trips(fills, instruments, builder.marks)
     figures = statistics(equity, trades, fills, initial_cash=cash, extremes=builder.extremes)
-    summary = _summary(config, cls, data, orders, fills, trades, figures, journal.hash)
+    summary = _summary(config, strategy, data, orders, fills, trades, figures, journal.hash)
     result = BacktestResult(
         summary=summary,
         statistics=figures,
-        manifest=_manifest(config, cls, instance, data, journal),
+        manifest=_manifest(config, strategy, data, journal),
         orders=_timed(orders),
         fills=_timed(fills),
         trades=_timed(trades),
@@ -162,7 +178,7 @@ def summarize(
 
 def _summary(
     config: Config,
-    cls: type[Strategy],
+    strategy: Strategy,
     data: MarketData,
     orders: pl.DataFrame,
     fills: pl.DataFrame,
@@ -177,8 +193,8 @@ def _summary(
         "total_costs", "benchmark_return",
     )  # fmt: skip
     return {
-        "strategy": cls.__name__,
-        "parameters": dict(config.strategy),
+        "strategy": type(strategy).__name__,
+        "parameters": msgspec.to_builtins(dict(strategy.parameters)),
         "symbols": [i.symbol for i in data.instruments],
         "start": _iso(data.ts_first),
         "end": _iso(data.ts_last),
@@ -195,19 +211,19 @@ def _summary(
 
 def _manifest(
     config: Config,
-    cls: type[Strategy],
-    instance: Strategy,
+    strategy: Strategy,
     data: MarketData,
     journal: FrameJournal,
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
+    cls = type(strategy)
     return {
         "run_hash": journal.hash,
         "events": journal.events,
         "strategy": {
             "class": cls.__qualname__,
             "sha256": code_hash(cls),
-            "parameters": msgspec.to_builtins(dict(instance.parameters)),
+            "parameters": msgspec.to_builtins(dict(strategy.parameters)),
         },
         "profile": resolved,
         "profile_sha256": hashlib.sha256(
@@ -236,9 +252,14 @@ def _timed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(times).cast(pl.Datetime("ns", "UTC")))
 
 
+def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col(pl.Datetime("ns", "UTC")).cast(pl.Int64))
+
+
 def _prices(data: MarketData, symbol: str) -> pl.DataFrame:
     columns = data.columns(symbol)
-    names = {"ts_event": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
+    start = "ts_open" if "ts_open" in columns else "ts_event"
+    names = {start: "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
     return pl.DataFrame({new: columns[old] for old, new in names.items() if old in columns})
 
 
