@@ -137,8 +137,8 @@ def table(rows: list[Row], predicted: dict[str, dict[str, float]]) -> str:
 def explained(row: Row, predicted: dict[str, dict[str, float]]) -> bool:
     """Tell whether a row's fills and equity (to the cent) are what its rules must give."""
     wanted = predicted[row.rule]
-    same_fills = row.fills == wanted["fills"] and row.trades == wanted["trades"]
-    return same_fills and abs(row.final_equity - wanted["final_equity"]) < CENT
+    # Trades are not compared: engines differ in whether a trade still open counts as one.
+    return row.fills == wanted["fills"] and abs(row.final_equity - wanted["final_equity"]) < CENT
 
 
 def _against(row: Row, ours: Row | None) -> str:
