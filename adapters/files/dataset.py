@@ -15,7 +15,7 @@ from adapters.files.series import Ints
 from adapters.files.store import Segment, Store
 from engine.domain.instruments import Instrument
 
-_BLOCK_ROWS = 131_072  # rows converted at a time for a single series
+_BLOCK_ROWS = 65_536  # rows converted at a time for a single series
 _MERGE_ROWS = 262_144  # rows held at a time, over all series
 _MERGE_ROWS_MIN = 256
 
@@ -163,7 +163,8 @@ class Dataset:
             instrument = series.instrument
             unit = instrument.price_unit if i < prices else instrument.quantity_unit
             # rint rounds half to even; the opening pass made sure that it fits.
-            found[name] = np.rint(column * float(unit)).astype(np.int64)
+            units = column * float(unit)
+            found[name] = np.rint(units, out=units).astype(np.int64)
         return found
 
     def _solo_blocks(self) -> Iterator[pl.DataFrame]:

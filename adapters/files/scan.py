@@ -84,6 +84,9 @@ class Scan:
         self._selection = selection
         self._resident_rows = resident_rows
         self._bad_rows: list[Ints] = []
+        is_all = selection.symbols is None and selection.start is None and selection.end is None
+        if is_all and sum(source.rows or 0 for source in sources) > resident_rows:
+            self._leave_memory()
 
     def run(self) -> None:
         """Read everything.
@@ -117,18 +120,20 @@ class Scan:
         return segments
 
     def _keep(self, code: int, ts: Ints, values: list[npt.NDArray[np.float64]]) -> None:
-        store = self.store
-        if isinstance(store, MemoryStore) and store.rows + ts.size > self._resident_rows:
-            if len(self._sources) == 1 and self._sources[0].layout.symbol is None:
-                store = RescanStore(self._rescan)
-            else:
-                spill = SpillStore()
-                for held, (held_ts, held_values) in store.segments():
-                    spill.append(held, held_ts, held_values)
-                store = spill
-            self.store = store
-        if not isinstance(store, RescanStore):
-            store.append(code, ts, values)
+        if isinstance(self.store, MemoryStore) and self.store.rows + ts.size > self._resident_rows:
+            self._leave_memory()
+        if not isinstance(self.store, RescanStore):
+            self.store.append(code, ts, values)
+
+    def _leave_memory(self) -> None:
+        if len(self._sources) == 1 and self._sources[0].layout.symbol is None:
+            self.store = RescanStore(self._rescan)
+            return
+        spill = SpillStore()
+        if isinstance(self.store, MemoryStore):
+            for code, (ts, values) in self.store.segments():
+                spill.append(code, ts, values)
+        self.store = spill
 
     def _rescan(self) -> Iterator[Segment]:
         (source,) = self._sources

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from adapters.files.checks import Floats
+from adapters.files.checks import CACHED_ROWS, Floats
 from adapters.files.layout import PRICES, Kind
 
 Ints = npt.NDArray[np.int64]
@@ -17,7 +17,7 @@ Place = tuple[str, int]
 
 PRICE_DECIMALS_MAX = 9
 QUANTITY_DECIMALS_MAX = 8
-_SAMPLE_ROWS = 256
+_SAMPLE_ROWS = 256  # tell the digits of most data before whole blocks are tried in vain
 _STEPS_KEPT = 1_024
 _COMMON_SHARE = 4
 
@@ -45,18 +45,25 @@ class Scale:
 
     def fold(self, column: Floats) -> None:
         """Take in some values, all finite."""
-        for values in (column[:_SAMPLE_ROWS], column):
-            while True:
-                scale = 10.0**self.decimals
-                # Both operands are exact doubles, so the division is rounded once, correctly.
-                same = np.rint(values * scale) / scale == values
-                if same.all():
-                    break
-                if self.decimals == self._limit:
-                    if values is column:
-                        self.inexact += int(values.size - np.count_nonzero(same))
-                    break
-                self.decimals += 1
+        self._fold_block(column[:_SAMPLE_ROWS], is_sample=True)
+        for start in range(0, column.size, CACHED_ROWS):
+            self._fold_block(column[start : start + CACHED_ROWS])
+
+    def _fold_block(self, values: Floats, is_sample: bool = False) -> None:
+        while True:
+            scale = 10.0**self.decimals
+            units = values * scale
+            np.rint(units, out=units)
+            # Both operands are exact doubles, so the division is rounded once, correctly.
+            np.divide(units, scale, out=units)
+            same = units == values
+            if same.all():
+                return
+            if self.decimals == self._limit:
+                if not is_sample:
+                    self.inexact += int(values.size - np.count_nonzero(same))
+                return
+            self.decimals += 1
 
     def fold_range(self, low: Floats, high: Floats, file: str, rows: Ints | int) -> None:
         """Note extremes of values that stand in ``rows`` (an integer: consecutive from there)."""

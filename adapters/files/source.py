@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,7 +18,7 @@ from adapters.files.timestamps import TimestampReading, read_timestamps, zone_of
 from engine.errors import DataError
 
 BATCH_ROWS = 262_144
-"""Rows read at a time: the row group polars writes, about 12 MB of bars."""
+"""Rows read at a time: the row group that polars writes, 12 MB of bars."""
 
 _PROBE_ROWS = 1_000
 _EXACT_INTEGER_MAX = 2**53  # above, a double skips integers
@@ -33,6 +34,7 @@ class Source:
         layout: its columns' roles.
         reading: how its timestamps are read.
         raw: lazy scan of the file as it is written.
+        rows: its number of rows; None for text, where that takes reading it.
         ts_first: its first timestamp that can be read, UTC nanoseconds, None if none can.
     """
 
@@ -40,6 +42,7 @@ class Source:
     layout: Layout
     reading: TimestampReading
     raw: pl.LazyFrame
+    rows: int | None
     ts_first: int | None
 
     @property
@@ -57,11 +60,27 @@ class Source:
         lazy = self.raw.select(self._expressions())
         row = 0
         try:
-            for batch in lazy.collect_batches(chunk_size=BATCH_ROWS, lazy=True):
+            for batch in self._slices(lazy) if self.rows else _stream(lazy):
                 yield row, batch
                 row += batch.height
         except (pl.exceptions.PolarsError, OSError) as error:
             _raise_unreadable(self.file, error)
+
+    def _slices(self, lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """Read slice by slice, one ahead of the reader.
+
+        Polars' own streaming reads ahead as far as it can: with a slow reader or large row groups
+        that takes several times the memory.
+        """
+        rows = self.rows or 0
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(lazy.slice(0, BATCH_ROWS).collect)
+            for start in range(BATCH_ROWS, rows, BATCH_ROWS):
+                batch = ahead.result()
+                ahead = pool.submit(lazy.slice(start, BATCH_ROWS).collect)
+                yield batch
+                del batch
+            yield ahead.result()
 
     def raw_row(self, row: int) -> dict[str, object]:
         """Give one row (0-based) as it is written in the file; for messages."""
@@ -121,6 +140,8 @@ def open_source(
             numbers = [*layout.values.values(), *filter(None, [layout.adj_close])]
             raw = _scan(file, numbers)
         probe = raw.select(layout.ts).head(_PROBE_ROWS).collect().to_series()
+        is_text = file.format == "csv"
+        rows = None if is_text else int(raw.select(pl.len()).collect().item())
         reading = read_timestamps(file.name, layout.ts, probe)
         stamps = probe.to_frame().select(reading.expr.alias("ts").drop_nulls()).to_series()
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -130,12 +151,12 @@ def open_source(
             file.name, None, "empty", "the file has columns but no rows; remove it or fill it"
         )
     first = int(stamps[0]) if stamps.len() else None
-    return Source(file, layout, reading, raw, first)
+    return Source(file, layout, reading, raw, rows, first)
 
 
 def _scan(file: DataFile, numbers: list[str] | None = None) -> pl.LazyFrame:
     if file.format == "parquet":
-        return pl.scan_parquet(file.path, glob=False, hive_partitioning=False)
+        return pl.scan_parquet(file.path, glob=False, hive_partitioning=False, low_memory=True)
     if file.format == "ipc":
         return pl.scan_ipc(file.path, glob=False, hive_partitioning=False)
     # Numbers that cannot be read become null, and the checks find them with their row.
@@ -147,6 +168,10 @@ def _scan(file: DataFile, numbers: list[str] | None = None) -> pl.LazyFrame:
         schema_overrides=dict.fromkeys(numbers or [], pl.Float64()),
         ignore_errors=True,
     )
+
+
+def _stream(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    yield from lazy.collect_batches(chunk_size=BATCH_ROWS, lazy=True)
 
 
 def _separator(file: DataFile) -> str:

@@ -71,7 +71,7 @@ def read_timestamps(file: str, name: str, probe: pl.Series) -> TimestampReading:
     if dtype.is_integer():
         return _epochs(column.cast(pl.Int64, strict=False), probe.drop_nulls().to_list())
     if dtype == pl.String:
-        return _texts(column, [text.strip() for text in probe.drop_nulls().to_list()])
+        return _texts(column, probe.drop_nulls().to_list())
     if dtype == pl.Null:
         return TimestampReading(pl.lit(None, pl.Int64), "epoch")
     raise DataError(
@@ -115,28 +115,31 @@ def _days(texts: pl.Expr) -> pl.Expr:
 
 
 def _texts(column: pl.Expr, probe: Sequence[str]) -> TimestampReading:
-    text = column.str.strip_chars()
-    if probe and all(_DIGITS.fullmatch(value) for value in probe):
-        return _epochs(text.cast(pl.Int64, strict=False), [int(value) for value in probe])
-    first = probe[0] if probe else ""
-    text = text.str.replace(" ", "T", literal=True)
-    if "/" in first:
-        text = text.str.replace_all("/", "-", literal=True)
+    # Only what the first values need is done to every row: text is slow to rework.
+    values = [value.strip() for value in probe]
+    text = column.str.strip_chars() if values != probe else column
+    if values and all(_DIGITS.fullmatch(value) for value in values):
+        return _epochs(text.cast(pl.Int64, strict=False), [int(value) for value in values])
+    for old, new in ((" ", "T"), ("/", "-"), ("Z", "+00:00"), ("z", "+00:00")):
+        if any(old in value for value in values):
+            text = text.str.replace_all(old, new, literal=True)
+            values = [value.replace(old, new) for value in values]
+    zone = zone_of_text(values[0]) if values else "naive"
+    offset = "%z" if zone == "aware" else ""
+    shapes = [f"%Y-%m-%dT%H:%M:%S%.f{offset}", f"%Y-%m-%dT%H:%M{offset}", "%Y-%m-%d"]
+    shapes = shapes[:2] if offset else shapes
+    tried = pl.Series(values, dtype=pl.String).to_frame("text")
+    found = [
+        shape for shape in shapes if tried.select(_moment(pl.col("text"), shape).count()).item()
+    ]
     # Years that nanoseconds in 64 bits cannot hold would wrap around silently.
     text = pl.when((text >= "1678") & (text < "2262")).then(text)
-    shapes: list[pl.Expr]
-    if zone_of_text(first) == "aware":
-        text = text.str.replace("[zZ]$", "+00:00")
-        shapes = [_moment(text, f"%Y-%m-%dT%H:%M{tail}%z") for tail in (":%S%.f", "")]
-        return TimestampReading(pl.coalesce(shapes), "aware")
-    dates = text.str.to_date("%Y-%m-%d", strict=False).to_physical().cast(pl.Int64) * DAY_NS
-    shapes = [dates, *(_moment(text, f"%Y-%m-%dT%H:%M{tail}") for tail in (":%S%.f", ""))]
-    if len(first) > 10:
-        shapes = [*shapes[1:], dates]
-    return TimestampReading(pl.coalesce(shapes), "naive")
+    return TimestampReading(pl.coalesce([_moment(text, shape) for shape in found or shapes]), zone)
 
 
 def _moment(text: pl.Expr, pattern: str) -> pl.Expr:
+    if "%H" not in pattern:
+        return text.str.to_date(pattern, strict=False).to_physical().cast(pl.Int64) * DAY_NS
     return text.str.to_datetime(pattern, time_unit="ns", strict=False).to_physical()
 
 
