@@ -132,6 +132,8 @@ def _sections(result: ReportInput) -> list[tuple[str, str, str]]:
     # (anchor, title, HTML); the tiles stand above them without a title.
     figures = result.statistics
     heat = tables.heat_map(figures.get("monthly", ()), figures.get("yearly", ()))
+    # The resolved profile has its own place; it is not listed twice.
+    manifest = {name: value for name, value in result.manifest.items() if name != "profile"}
     costs = tables.order_tables(result.orders, result.fills, figures)
     return [
         ("performance", "Performance", _equity_chart(result)),
@@ -142,7 +144,7 @@ def _sections(result: ReportInput) -> list[tuple[str, str, str]]:
         ("risk", "Risk verdicts", tables.verdict_table(result.verdicts) + _limits(result.limits)),
         ("orders", "Orders and costs", costs),
         ("setup", "Parameters and profile", _setup(result)),
-        ("manifest", "Manifest", tables.settings(result.manifest, "The run has no manifest.")),
+        ("manifest", "Manifest", tables.settings(manifest, "The run has no manifest.")),
     ]
 
 
