@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -10,20 +10,20 @@ from engine.domain.orders import Order
 from engine.domain.risk import Verdict
 
 
-class SubmitOrder(msgspec.Struct, frozen=True, gc=False, tag="submit_order"):
+class SubmitOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="submit_order"):
     """Strategy host to risk gate: check this order and, if it passes, send it."""
 
     order: Order
 
 
-class OrderApproved(msgspec.Struct, frozen=True, gc=False, tag="order_approved"):
+class OrderApproved(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_approved"):
     """Risk gate to router: the permission to send exactly this order. Only the gate makes one."""
 
     order: Order
     verdict: Verdict
 
 
-class CancelOrder(msgspec.Struct, frozen=True, gc=False, tag="cancel_order"):
+class CancelOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="cancel_order"):
     """Take an order off the venue.
 
     Attributes:
@@ -37,7 +37,7 @@ class CancelOrder(msgspec.Struct, frozen=True, gc=False, tag="cancel_order"):
     ts_init: int
 
 
-class ReplaceOrder(msgspec.Struct, frozen=True, gc=False, tag="replace_order"):
+class ReplaceOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="replace_order"):
     """Change quantity or prices of a working order; None keeps the present value.
 
     Attributes:
@@ -57,14 +57,16 @@ class ReplaceOrder(msgspec.Struct, frozen=True, gc=False, tag="replace_order"):
     stop_px: int | None = None
 
 
-class ReplaceApproved(msgspec.Struct, frozen=True, gc=False, tag="replace_approved"):
+class ReplaceApproved(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="replace_approved"
+):
     """Risk gate to router: the permission to send exactly this replacement."""
 
     replace: ReplaceOrder
     verdict: Verdict
 
 
-class TradingState(Enum):
+class TradingState(StrEnum):
     """What the gate lets through: all, only what reduces risk, or nothing new."""
 
     ACTIVE = "ACTIVE"

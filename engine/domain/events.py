@@ -1,8 +1,12 @@
-"""Facts: messages in the past tense. Nothing in them changes after they are sent."""
+"""Facts: messages in the past tense. Nothing in them changes after they are sent.
+
+Those of the hot path are encoded as arrays (a third of the bytes and time of maps); a new field
+goes last and has a default.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -10,21 +14,21 @@ from engine.domain.orders import Liquidity, Order
 from engine.domain.risk import Verdict
 
 
-class OrderDenied(msgspec.Struct, frozen=True, gc=False, tag="order_denied"):
+class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_denied"):
     """The risk gate refused the order; it was never sent."""
 
     order: Order
     verdict: Verdict
 
 
-class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, tag="order_submitted"):
+class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_submitted"):
     """The router handed the order to its venue; PENDING_NEW."""
 
     client_order_id: str
     ts_event: int
 
 
-class OrderAccepted(msgspec.Struct, frozen=True, gc=False, tag="order_accepted"):
+class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_accepted"):
     """The venue acknowledged the order; it is working.
 
     Attributes:
@@ -38,7 +42,7 @@ class OrderAccepted(msgspec.Struct, frozen=True, gc=False, tag="order_accepted")
     ts_event: int
 
 
-class OrderRejected(msgspec.Struct, frozen=True, gc=False, tag="order_rejected"):
+class OrderRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_rejected"):
     """The venue refused the order; its words are kept verbatim."""
 
     client_order_id: str
@@ -46,7 +50,7 @@ class OrderRejected(msgspec.Struct, frozen=True, gc=False, tag="order_rejected")
     ts_event: int
 
 
-class PricedBy(Enum):
+class PricedBy(StrEnum):
     """Which part of which datum gave a fill its price."""
 
     BAR_OPEN = "bar.open"
@@ -58,7 +62,7 @@ class PricedBy(Enum):
     """A real venue's execution report; no datum of ours."""
 
 
-class OrderFilled(msgspec.Struct, frozen=True, gc=False, tag="order_filled"):
+class OrderFilled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_filled"):
     """One execution (FIX ExecType TRADE); partial or full follows from ``leaves_qty``.
 
     Attributes:
@@ -96,7 +100,7 @@ class OrderFilled(msgspec.Struct, frozen=True, gc=False, tag="order_filled"):
     datum_ts: int
 
 
-class OrderCanceled(msgspec.Struct, frozen=True, gc=False, tag="order_canceled"):
+class OrderCanceled(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_canceled"):
     """The order is off the venue; ``reason`` is a short code such as ``USER`` or ``OCO``."""
 
     client_order_id: str
@@ -104,7 +108,7 @@ class OrderCanceled(msgspec.Struct, frozen=True, gc=False, tag="order_canceled")
     ts_event: int
 
 
-class OrderExpired(msgspec.Struct, frozen=True, gc=False, tag="order_expired"):
+class OrderExpired(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_expired"):
     """The order's time in force ended."""
 
     client_order_id: str
@@ -112,7 +116,7 @@ class OrderExpired(msgspec.Struct, frozen=True, gc=False, tag="order_expired"):
     ts_event: int
 
 
-class OrderReplaced(msgspec.Struct, frozen=True, gc=False, tag="order_replaced"):
+class OrderReplaced(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_replaced"):
     """The venue changed the order; the values are those now in force."""
 
     client_order_id: str
@@ -122,7 +126,7 @@ class OrderReplaced(msgspec.Struct, frozen=True, gc=False, tag="order_replaced")
     ts_event: int
 
 
-class CancelRejected(msgspec.Struct, frozen=True, gc=False, tag="cancel_rejected"):
+class CancelRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="cancel_rejected"):
     """A cancel came too late or named an unknown order."""
 
     client_order_id: str
@@ -130,7 +134,9 @@ class CancelRejected(msgspec.Struct, frozen=True, gc=False, tag="cancel_rejected
     ts_event: int
 
 
-class ReplaceRejected(msgspec.Struct, frozen=True, gc=False, tag="replace_rejected"):
+class ReplaceRejected(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="replace_rejected"
+):
     """A replace was refused, by the gate or by the venue; the order works on as it was."""
 
     client_order_id: str
@@ -138,7 +144,9 @@ class ReplaceRejected(msgspec.Struct, frozen=True, gc=False, tag="replace_reject
     ts_event: int
 
 
-class PositionChanged(msgspec.Struct, frozen=True, gc=False, tag="position_changed"):
+class PositionChanged(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position_changed"
+):
     """The ledger booked a fill: the position and cash that it left.
 
     Attributes:
@@ -156,7 +164,7 @@ class PositionChanged(msgspec.Struct, frozen=True, gc=False, tag="position_chang
     cash: int
 
 
-class Severity(Enum):
+class Severity(StrEnum):
     """How bad a risk event is (R98)."""
 
     INFO = "INFO"

@@ -8,13 +8,13 @@ profit is a sum over its accounts and the account's profit the sum over strategi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from engine.errors import InvariantError
 
 
-class AccountKind(Enum):
+class AccountKind(StrEnum):
     """What an account holds."""
 
     CASH = "CASH"

@@ -14,7 +14,7 @@ __all__ = ["Bar", "MarketEvent", "Quote", "Trade"]
 
 # gc=False: these hold no references to containers, and a million of them must not be scanned
 # by the cyclic collector. Positional fields: the replay builds them with map() from columns.
-class Bar(msgspec.Struct, frozen=True, gc=False, tag="bar"):
+class Bar(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="bar"):
     """Open, high, low, close and volume over ``[ts_open, ts_event)``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False, tag="bar"):
         return self.close_px
 
 
-class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
+class Trade(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="trade"):
     """A print on the public tape (never an execution of ours).
 
     Attributes:
@@ -108,7 +108,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
         return self.px
 
 
-class Quote(msgspec.Struct, frozen=True, gc=False, tag="quote"):
+class Quote(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="quote"):
     """Best bid and ask.
 
     Attributes:

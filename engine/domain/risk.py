@@ -7,7 +7,7 @@ rather than stored and can be audited offline. Limits are inclusive (decision D1
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -51,7 +51,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_selling: bool = True
 
 
-class DenyCode(Enum):
+class DenyCode(StrEnum):
     """Why an order was denied, in order of precedence: the first failing check names it."""
 
     TRADING_HALTED = "TRADING_HALTED"
@@ -139,7 +139,7 @@ class Check(msgspec.Struct, frozen=True, tag="check"):
     exempt: bool = False
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False, tag="verdict"):
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="verdict"):
     """The one answer of the gate to one order.
 
     Attributes:

@@ -27,7 +27,7 @@ def next_open(book: Book, bar: Bar) -> list[Event]:
     """Fill at the bar's open, then resting prices inside its range, then the closing orders."""
     book.begin(bar.seq, bar.volume_qty, bar.volume_qty)
     rest = _at_open(book, bar)
-    if rest:
+    if rest or len(book.orders) > 1:
         _expire_within(book, bar)
         _in_range(book, bar, rest)
     return _after(book, bar)
@@ -37,7 +37,7 @@ def intrabar_path(book: Book, bar: Bar) -> list[Event]:
     """Fill along open, nearer extreme, other extreme, close."""
     book.begin(bar.seq, bar.volume_qty, bar.volume_qty)
     rest = _at_open(book, bar)
-    if rest:
+    if rest or len(book.orders) > 1:
         _expire_within(book, bar)
         walk(book, bar, rest)
     return _after(book, bar)
@@ -49,6 +49,7 @@ def next_tick(book: Book, bar: Bar) -> list[Event]:
     for w in book.orders:
         if w.auction is TimeInForce.AT_THE_OPENING:
             _opening(book, w, bar)
+    _expire_within(book, bar)
     _at_tick(book, bar.close_px, bar.close_px, bar.ts_event, _BAR_CLOSE)
     return _after(book, bar)
 
