@@ -266,3 +266,30 @@ def test_two_brackets_do_not_share() -> None:
         ("b-stop", -5),
     ]
     assert rig.cell.now == MINUTE
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+def test_a_held_stop_does_not_trigger(timing: Any) -> None:
+    rig = Rig(FillConfig(timing=timing))
+    rig.order("BUY", 5, "LIMIT", limit=96, id="in")
+    rig.order("SELL", 5, "STOP", stop=98, id="stop", parent_id="in")
+    rig.bar((100, 101, 97, 97))  # below the stop, above the entry
+    rig.order("BUY", 5, id="more")
+    rig.replace("in", limit_px=120)
+    rig.bar((100, 101, 99, 100))
+    rig.bar((100, 101, 99, 100))
+    assert {line[0] for line in brief(rig.take()) if len(line) == 4} == {"in", "more"}
+
+
+def test_unlinked_reduce_only_exits_are_pessimistic_too() -> None:
+    rig = Rig()
+    rig.order("BUY", 5, id="in")
+    rig.bar((100, 100, 100, 100))
+    rig.order("SELL", 5, "LIMIT", limit=105, reduce_only=True, id="target")
+    rig.order("SELL", 5, "STOP", stop=95, reduce_only=True, id="stop")
+    rig.bar((100, 106, 94, 100))
+    assert brief(rig.take()) == [
+        ("in", 5, 100, "bar.open"),
+        ("stop", -5, 95, "bar.range"),
+        ("target", "OrderCanceled", "REDUCE_ONLY"),
+    ]

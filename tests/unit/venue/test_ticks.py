@@ -128,3 +128,11 @@ def test_the_last_trade_of_a_day_is_its_close() -> None:
     assert brief(reports) == [("O1", 1, 101, "trade"), ("O2", "OrderExpired", "AT_THE_CLOSE")]
     fill = reports[2]
     assert (fill.ts_event, fill.datum_ts, fill.datum_seq) == (DAY, 2, last.seq)
+
+
+def test_a_trade_of_before_the_arrival_does_not_fill_when_it_is_delivered_late() -> None:
+    rig = Rig()
+    rig.order("BUY", 1, ts=10)
+    rig.trade(100, ts=9)
+    rig.trade(101, ts=10)
+    assert brief(rig.take()) == [("O1", 1, 101, "trade")]
