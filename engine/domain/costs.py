@@ -109,10 +109,7 @@ class Costs:
             ``notional * bps / 10000 + quantity * per_share``, rounded once, half to even.
         """
         numerator = (abs(px) * self._by_value + self._by_share) * qty
-        quotient, remainder = divmod(numerator, self._divisor)
-        if remainder:
-            return div_half_even(numerator, self._divisor)
-        return quotient
+        return numerator if self._divisor == 1 else div_half_even(numerator, self._divisor)
 
     def slipped(self, px: int, sign: int, taken_qty: int, volume_qty: int) -> int:
         """Move a datum's price against the order.

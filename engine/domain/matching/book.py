@@ -129,6 +129,7 @@ class Book:
         self._instrument = instrument
         self._costs = costs
         self._registry = registry
+        self._exec_prefix, self._order_prefix = f"{registry.name}-E", f"{registry.name}-O"
         self._working = registry.orders
         self._dirty = False
         self._seq = -1
@@ -157,8 +158,7 @@ class Book:
     def finish(self) -> list[Event]:
         """End the work on a datum or request: drop what is done and give the events."""
         if self._dirty:
-            orders = self.orders
-            self.orders = [w for w in orders if w.is_open] if len(orders) > 1 else []
+            self.orders = [w for w in self.orders if w.is_open]
             self._dirty = False
         return self.out
 
@@ -176,7 +176,7 @@ class Book:
         qty = self._allowed(w, ts) if w.linked else open_qty
         if self._share is not None:
             qty = self._take_room(w, qty, open_qty)
-        if qty <= 0 or (qty < open_qty and order.time_in_force is TimeInForce.FOK):
+        if qty < open_qty and (qty <= 0 or order.time_in_force is TimeInForce.FOK):
             return
         signed = qty * sign
         costs = self._costs
@@ -196,7 +196,7 @@ class Book:
         self.out.append(
             OrderFilled(
                 order.client_order_id,
-                f"{registry.name}-E{number}",
+                f"{self._exec_prefix}{number}",
                 strategy_id,
                 self.symbol,
                 signed,
@@ -339,7 +339,10 @@ class Book:
 
     def _close(self, w: Working) -> None:
         w.is_open = False
-        self._dirty = True
+        if len(self.orders) == 1:
+            self.orders = []  # a new list: somebody may be going through the old one
+        else:
+            self._dirty = True
         order = w.order
         del self._working[order.client_order_id]
         if not w.linked:
@@ -421,7 +424,7 @@ class Book:
             insort(orders, w, key=lambda other: (other.arrival, other.number))
         else:
             orders.append(w)
-        return OrderAccepted(order_id, f"{registry.name}-O{number}", arrival)
+        return OrderAccepted(order_id, f"{self._order_prefix}{number}", arrival)
 
     def _link(self, w: Working) -> Reason | None:
         order, registry = w.order, self._registry

@@ -27,6 +27,8 @@ def next_open(book: Book, bar: Bar) -> list[Event]:
     """Fill at the bar's open, then resting prices inside its range, then the closing orders."""
     book.begin(bar.seq, bar.volume_qty, bar.volume_qty)
     rest = _at_open(book, bar)
+    if not book.orders:
+        return book.out
     if rest or len(book.orders) > 1:
         _expire_within(book, bar)
         _in_range(book, bar, rest)
@@ -37,6 +39,8 @@ def intrabar_path(book: Book, bar: Bar) -> list[Event]:
     """Fill along open, nearer extreme, other extreme, close."""
     book.begin(bar.seq, bar.volume_qty, bar.volume_qty)
     rest = _at_open(book, bar)
+    if not book.orders:
+        return book.out
     if rest or len(book.orders) > 1:
         _expire_within(book, bar)
         walk(book, bar, rest)
