@@ -70,9 +70,7 @@ class Scan:
         store: where the rows are for replay.
     """
 
-    def __init__(
-        self, sources: Sequence[Source], selection: Selection, resident_rows: int = RESIDENT_ROWS
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], selection: Selection) -> None:
         self.series: list[SeriesScan] = []
         self.seen: set[str] = set()
         self.ts_seen: tuple[int, int] | None = None
@@ -82,10 +80,9 @@ class Scan:
         self._codes: dict[str, int] = {}
         self._sources = sources
         self._selection = selection
-        self._resident_rows = resident_rows
         self._bad_rows: list[Ints] = []
         is_all = selection.symbols is None and selection.start is None and selection.end is None
-        if is_all and sum(source.rows or 0 for source in sources) > resident_rows:
+        if is_all and sum(source.rows or 0 for source in sources) > RESIDENT_ROWS:
             self._leave_memory()
 
     def run(self) -> None:
@@ -120,7 +117,7 @@ class Scan:
         return segments
 
     def _keep(self, code: int, ts: Ints, values: list[npt.NDArray[np.float64]]) -> None:
-        if isinstance(self.store, MemoryStore) and self.store.rows + ts.size > self._resident_rows:
+        if isinstance(self.store, MemoryStore) and self.store.rows + ts.size > RESIDENT_ROWS:
             self._leave_memory()
         if not isinstance(self.store, RescanStore):
             self.store.append(code, ts, values)

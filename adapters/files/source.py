@@ -21,7 +21,7 @@ BATCH_ROWS = 262_144
 """Rows read at a time: the row group that polars writes, 12 MB of bars."""
 
 _PROBE_ROWS = 1_000
-_EXACT_INTEGER_MAX = 2**53  # above, a double skips integers
+_EXACT_INTEGER_END = 2**53  # from there on, doubles skip integers
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -84,7 +84,8 @@ class Source:
 
     def raw_row(self, row: int) -> dict[str, object]:
         """Give one row (0-based) as it is written in the file; for messages."""
-        frame = self.raw.slice(row, 1).collect()
+        # Without types, so that text shows what stands there and not what became of it.
+        frame = (_scan(self.file) if self._is_text else self.raw).slice(row, 1).collect()
         return frame.row(0, named=True) if frame.height else {}
 
     def raw_text(self, row: int, role: str) -> str:
@@ -192,7 +193,7 @@ def _number(file: str, name: str, dtype: pl.DataType) -> pl.Expr:
         return column
     if dtype.is_integer():
         magnitude = column.cast(pl.Float64)
-        exact = magnitude.abs() <= _EXACT_INTEGER_MAX
+        exact = magnitude.abs() < _EXACT_INTEGER_END
         # An integer a double cannot hold is refused as not finite, never rounded.
         return pl.when(exact | column.is_null()).then(magnitude).otherwise(float("inf"))
     if dtype.is_float() or dtype.is_decimal() or dtype == pl.String:

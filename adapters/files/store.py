@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -58,7 +59,8 @@ class SpillStore:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="tetrad-")  # noqa: SIM115  # lives as long as we
+        self._file = tempfile.TemporaryFile(prefix="tetrad-")  # noqa: SIM115  # closed below
+        weakref.finalize(self, self._file.close)
         self._segments: dict[int, list[tuple[int, int]]] = {}
         self._width = 0
         self._end = 0
