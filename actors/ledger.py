@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from engine.domain.events import OrderFilled, PositionChanged
 from engine.domain.instruments import Instrument
-from engine.domain.ledger import Account, AccountKind, Books
+from engine.domain.ledger import AccountKind, Books
 from engine.domain.money import div_half_even
 from engine.domain.positions import apply_fill
 from engine.runtime.actor import Actor, Handler
@@ -17,14 +17,14 @@ class _Holding:
 
     __slots__ = ("commission", "cost", "divisor", "factor", "position", "quantity", "realized")
 
-    def __init__(self, strategy_id: str, instrument: Instrument) -> None:
+    def __init__(self, books: Books, strategy_id: str, instrument: Instrument) -> None:
         self.quantity = 0
         self.cost = 0
         self.factor, self.divisor = instrument.cash_scale()
         where = (instrument.currency, strategy_id, instrument.symbol)
-        self.position = Account(AccountKind.POSITION, *where)
-        self.realized = Account(AccountKind.REALIZED, *where)
-        self.commission = Account(AccountKind.COMMISSION, *where)
+        self.position = books.account(AccountKind.POSITION, *where)
+        self.realized = books.account(AccountKind.REALIZED, *where)
+        self.commission = books.account(AccountKind.COMMISSION, *where)
 
 
 class Ledger(Actor):
@@ -49,10 +49,9 @@ class Ledger(Actor):
         self.books = Books()
         self._instruments = instruments
         self._holdings: dict[tuple[str, str], _Holding] = {}
-        self._cash = Account(AccountKind.CASH, currency)
-        self.books.post(
-            (self._cash, initial_cash), (Account(AccountKind.CAPITAL, currency), -initial_cash)
-        )
+        self._cash = self.books.account(AccountKind.CASH, currency)
+        capital = self.books.account(AccountKind.CAPITAL, currency)
+        self.books.post((self._cash, initial_cash), (capital, -initial_cash))
 
     def handlers(self) -> Mapping[type, Handler]:
         """Handle fills."""
@@ -61,7 +60,7 @@ class Ledger(Actor):
     @property
     def cash(self) -> int:
         """Cash of the account, in cash units."""
-        return self.books.balance(self._cash)
+        return self._cash.balance
 
     def position(self, strategy_id: str, symbol: str) -> tuple[int, int]:
         """Give ``(signed quantity, signed cost basis)`` of one strategy in one symbol."""
@@ -73,7 +72,7 @@ class Ledger(Actor):
         key = (fill.strategy_id, fill.symbol)
         holding = self._holdings.get(key)
         if holding is None:
-            holding = _Holding(fill.strategy_id, self._instruments[fill.symbol])
+            holding = _Holding(self.books, fill.strategy_id, self._instruments[fill.symbol])
             self._holdings[key] = holding
         signed_qty = fill.signed_qty
         notional = fill.last_px * signed_qty * holding.factor
@@ -90,5 +89,4 @@ class Ledger(Actor):
             (holding.realized, -realized),
             (holding.commission, commission),
         )
-        cash = self.books.balances[self._cash]
-        self.ctx.publish(PositionChanged(fill, quantity, cost, realized, cash))
+        self.ctx.publish(PositionChanged(fill, quantity, cost, realized, self._cash.balance))

@@ -8,6 +8,7 @@ there, because the venue caps them by the position they reduce.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -45,7 +46,7 @@ from engine.domain.risk import (
     judge,
     loss_reached,
 )
-from engine.runtime.actor import Actor, Handler
+from engine.runtime.actor import Actor, Handler, Latest
 
 OrderEnded = OrderCanceled | OrderExpired | OrderRejected
 
@@ -57,31 +58,45 @@ class DayEnded(msgspec.Struct, frozen=True, tag="day_ended"):
 
 
 class _Exposure:
-    """Account-wide exposure in one symbol."""
+    """Account-wide exposure in one symbol, valued at the latest price it was looked at with.
+
+    ``held_value`` is the signed value of what is held, ``worst_value`` the unsigned value of the
+    worst case: all that is held and working on the side that hurts. Both in cash units.
+    """
 
     __slots__ = (
         "buys",
         "divisor",
         "factor",
+        "held_value",
         "instrument",
+        "lane",
+        "px",
         "quantity",
+        "seen",
         "sells",
         "symbol",
         "warned",
+        "worst_value",
     )
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.symbol = instrument.symbol
         self.factor, self.divisor = instrument.cash_scale()
-        self.quantity = 0
-        self.buys = 0
-        self.sells = 0
+        self.quantity = self.buys = self.sells = 0
+        self.px = self.held_value = self.worst_value = 0
+        self.lane: Latest | None = None
+        self.seen: Any = None
         self.warned = False
 
     def value(self, quantity: int, px: int) -> int:
         amount = quantity * px * self.factor
         return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+    def worst(self, buys: int, sells: int) -> int:
+        long, short = self.quantity + buys, self.quantity - sells
+        return long if long >= -short else -short
 
 
 class _Open:
@@ -130,6 +145,8 @@ class RiskGate(Actor):
         self._open: dict[str, _Open] = {}
         self._denied: set[str] = set()
         self._cash = initial_cash
+        self._held_value = 0
+        self._worst_value = 0
         self._day_start = initial_cash
         self._loss_warned = False
 
@@ -164,8 +181,7 @@ class RiskGate(Actor):
                 self._halt_for_loss(inputs)
             return
         self._reserve(order, exposure)
-        approved = OrderApproved(order, verdict)
-        self.ctx.publish(approved)
+        self.ctx.publish(OrderApproved(order, verdict))
         if inputs is not None:
             self._warn(order, exposure, inputs)
 
@@ -179,66 +195,75 @@ class RiskGate(Actor):
             return (DenyCode.TRADING_HALTED if halted else DenyCode.TRADING_REDUCING), None
         if order.parent_id is not None and order.parent_id in self._denied:
             return DenyCode.PARENT_DENIED, None
-        last = self.ctx.last(order.symbol)
-        if last is None:
+        lane = exposure.lane
+        if lane is None:
+            lane = exposure.lane = self.ctx.lane(order.symbol)
+        if lane.last is None:
             return DenyCode.NO_REFERENCE_PRICE, None
         code = shape_error(order, exposure.instrument)
         if code is not None:
             return code, None
         if order.reduce_only and order.parent_id is None and not self._reduces(order):
             return DenyCode.REDUCE_ONLY, None
-        inputs = self._measure(order, exposure, last.last_px)
+        inputs = self._measure(order, exposure, lane.last)
         return judge(inputs, self._bounds), inputs
 
     def _reduces(self, order: Order) -> bool:
         held = self._held.get((order.strategy_id, order.symbol), 0)
         return held < 0 if order.side is Side.BUY else held > 0
 
-    def _measure(self, order: Order, exposure: _Exposure, px: int) -> CheckInputs:
+    def _measure(self, order: Order, exposure: _Exposure, last: Any) -> CheckInputs:
         """Look at everything the measured checks need."""
-        quantity = order.order_qty
+        if last is not exposure.seen:
+            self._mark(exposure, last)
+        self._mark_all()
+        quantity, px = order.order_qty, exposure.px
         own_px = order.limit_px or order.stop_px or px
-        order_value = exposure.value(quantity, own_px)
-        held, buys, sells = exposure.quantity, exposure.buys, exposure.sells
-        before = max(abs(held + buys), abs(held - sells))
-        low_before = held - sells
+        before_value = exposure.worst_value
+        shorts = 0
+        after_value = before_value
         if not order.reduce_only:
+            buys, sells = exposure.buys, exposure.sells
             if order.side is Side.BUY:
                 buys += quantity
             else:
                 sells += quantity
-        low = held - sells
-        after = max(abs(held + buys), abs(low))
-        # A limit above the market can fill there: the worst price counts.
-        worst_px = own_px if own_px > px else px
-        before_value = exposure.value(before, px)
-        after_value = exposure.value(after, worst_px) if after > before else before_value
-        equity, others = self._account(exposure)
-        equity += exposure.value(held, px)
+                shorts = 1 if exposure.quantity - sells < 0 else 0
+            after = exposure.worst(buys, sells)
+            if after > exposure.worst(exposure.buys, exposure.sells):
+                # A limit above the market can fill there: the worst price counts.
+                after_value = exposure.value(after, own_px if own_px > px else px)
         return CheckInputs(
-            order_value,
+            exposure.value(quantity, own_px),
             before_value,
             after_value,
-            others + after_value,
-            equity,
+            self._worst_value - before_value + after_value,
+            self._cash + self._held_value,
             self._day_start,
             1 if order.reduce_only else 0,
-            1 if low < 0 and low < low_before else 0,
+            shorts,
         )
 
-    def _account(self, but: _Exposure | None) -> tuple[int, int]:
-        """Give (equity, worst-case gross exposure) of the account without one symbol."""
-        equity = self._cash
-        gross = 0
-        last = self.ctx.last
-        for symbol, exposure in self._active.items():
-            if exposure is not but:
-                px = last(symbol).last_px
-                held = exposure.quantity
-                worst = max(abs(held + exposure.buys), abs(held - exposure.sells))
-                equity += exposure.value(held, px)
-                gross += exposure.value(worst, px)
-        return equity, gross
+    def _mark_all(self) -> None:
+        """Bring the account's totals up to the latest prices: what has not moved costs a look."""
+        for exposure in self._active.values():
+            last = exposure.lane.last  # type: ignore[union-attr]  # active: it has a lane
+            if last is not exposure.seen:
+                self._mark(exposure, last)
+
+    def _mark(self, exposure: _Exposure, last: Any) -> None:
+        exposure.seen = last
+        exposure.px = last.last_px
+        self._revalue(exposure)
+
+    def _revalue(self, exposure: _Exposure) -> None:
+        px = exposure.px
+        held = exposure.value(exposure.quantity, px)
+        worst = exposure.value(exposure.worst(exposure.buys, exposure.sells), px)
+        self._held_value += held - exposure.held_value
+        self._worst_value += worst - exposure.worst_value
+        exposure.held_value = held
+        exposure.worst_value = worst
 
     def _reserve(self, order: Order, exposure: _Exposure) -> None:
         self._open[order.client_order_id] = _Open(order, exposure)
@@ -253,6 +278,7 @@ class RiskGate(Actor):
         self._touch(exposure)
 
     def _touch(self, exposure: _Exposure) -> None:
+        self._revalue(exposure)
         if exposure.quantity or exposure.buys or exposure.sells:
             self._active[exposure.symbol] = exposure
         else:
@@ -263,21 +289,26 @@ class RiskGate(Actor):
         """Turn a reservation into a position."""
         fill = changed.fill
         exposure = self._exposures[fill.symbol]
+        if exposure.lane is None:
+            exposure.lane = self.ctx.lane(fill.symbol)
+            exposure.px = fill.last_px
         key = (fill.strategy_id, fill.symbol)
         exposure.quantity += changed.quantity - self._held.get(key, 0)
         self._held[key] = changed.quantity
         self._cash = changed.cash
         open_order = self._open.get(fill.client_order_id)
-        if open_order is None:
-            self._touch(exposure)
-            return
-        if not open_order.order.reduce_only:
-            self._book(exposure, open_order.order.side, fill.leaves_qty - open_order.leaves)
-        else:
-            self._touch(exposure)
-        open_order.leaves = fill.leaves_qty
-        if fill.leaves_qty == 0:
-            del self._open[fill.client_order_id]
+        if open_order is not None:
+            filled = open_order.leaves - fill.leaves_qty
+            open_order.leaves = fill.leaves_qty
+            if fill.leaves_qty == 0:
+                del self._open[fill.client_order_id]
+            order = open_order.order
+            if not order.reduce_only:
+                if order.side is Side.BUY:
+                    exposure.buys -= filled
+                else:
+                    exposure.sells -= filled
+        self._touch(exposure)
 
     def on_order_ended(self, event: OrderEnded) -> None:
         """Release what the order still reserved."""
@@ -338,7 +369,8 @@ class RiskGate(Actor):
 
     def on_day_ended(self, event: DayEnded) -> None:
         """Start the next trading day: new loss baseline, a latched halt ends if it may."""
-        self._day_start = self._account(None)[0]
+        self._mark_all()
+        self._day_start = self._cash + self._held_value
         self._loss_warned = False
         if self._latched and self._limits.halt_reset == "next_day":
             self.state = TradingState.ACTIVE

@@ -7,9 +7,7 @@ profit is a sum over its accounts and the account's profit the sum over strategi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
-from typing import NamedTuple
 
 from engine.errors import InvariantError
 
@@ -24,59 +22,81 @@ class AccountKind(StrEnum):
     COMMISSION = "COMMISSION"
 
 
-class Account(NamedTuple):
-    """Name of one account; strategy and symbol are empty where they do not apply."""
+class Account:
+    """One account of the books; change its balance through :meth:`Books.post` only.
 
-    kind: AccountKind
-    currency: str
-    strategy_id: str = ""
-    symbol: str = ""
+    Attributes:
+        kind: what it holds.
+        currency: ISO code.
+        strategy_id: whose; empty where that does not apply.
+        symbol: of which instrument; empty where that does not apply.
+        balance: signed cash units.
+    """
+
+    __slots__ = ("balance", "currency", "kind", "strategy_id", "symbol")
+
+    def __init__(
+        self, kind: AccountKind, currency: str, strategy_id: str = "", symbol: str = ""
+    ) -> None:
+        self.kind = kind
+        self.currency = currency
+        self.strategy_id = strategy_id
+        self.symbol = symbol
+        self.balance = 0
+
+    def __repr__(self) -> str:
+        where = "/".join(part for part in (self.strategy_id, self.symbol) if part)
+        return f"<{self.kind} {where} {self.balance} {self.currency}>"
 
 
 Posting = tuple[Account, int]
 
 
 class Books:
-    """Balances of all accounts, changed only by balanced entries."""
+    """All accounts, changed only by balanced entries.
 
-    __slots__ = ("balances",)
+    Attributes:
+        accounts: every account ever opened, in order.
+    """
+
+    __slots__ = ("_by_name", "accounts")
 
     def __init__(self) -> None:
-        self.balances: dict[Account, int] = {}
+        self.accounts: list[Account] = []
+        self._by_name: dict[tuple[str, str, str, str], Account] = {}
+
+    def account(
+        self, kind: AccountKind, currency: str, strategy_id: str = "", symbol: str = ""
+    ) -> Account:
+        """Give an account, opening it on first use."""
+        name = (kind, currency, strategy_id, symbol)
+        account = self._by_name.get(name)
+        if account is None:
+            account = self._by_name[name] = Account(kind, currency, strategy_id, symbol)
+            self.accounts.append(account)
+        return account
 
     def post(self, *postings: Posting) -> None:
         """Apply one entry.
 
         Raises:
-            InvariantError: the postings do not sum to zero, or mix currencies.
+            InvariantError: the postings do not sum to zero, or mix currencies; nothing changes.
         """
         total = 0
-        currency = postings[0][0][1]
+        currency = postings[0][0].currency
         for account, amount in postings:
             total += amount
-            if account[1] != currency:
-                raise InvariantError(f"an entry mixes {currency} and {account[1]}")
+            if account.currency != currency:
+                raise InvariantError(f"an entry mixes {currency} and {account.currency}")
         if total:
             raise InvariantError(f"an entry is out of balance by {total} cash units: {postings}")
-        balances = self.balances
         for account, amount in postings:
-            balances[account] = balances.get(account, 0) + amount
-
-    def balance(self, account: Account) -> int:
-        """Give an account's balance in cash units; zero when it was never used."""
-        return self.balances.get(account, 0)
+            account.balance += amount
 
     def total(self, kind: AccountKind, currency: str) -> int:
         """Give the sum of all accounts of a kind in a currency."""
-        return sum(self._of(kind, currency))
-
-    def _of(self, kind: AccountKind, currency: str) -> Iterable[int]:
-        return (
-            amount
-            for account, amount in self.balances.items()
-            if account.kind is kind and account.currency == currency
-        )
+        return sum(a.balance for a in self.accounts if a.kind is kind and a.currency == currency)
 
     def imbalance(self, currency: str) -> int:
         """Give the sum of all balances of a currency; zero by construction."""
-        return sum(amount for account, amount in self.balances.items() if account[1] == currency)
+        return sum(a.balance for a in self.accounts if a.currency == currency)

@@ -15,9 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-__all__ = ["Actor", "Context", "Handler"]
+__all__ = ["Actor", "Context", "Handler", "Latest"]
 
 Handler = Callable[[Any], None]
+
+
+class Latest(Protocol):
+    """A symbol's latest market event, kept up to date; for those that ask often."""
+
+    @property
+    def last(self) -> Any:
+        """The latest market event that entered the cell, None before the first."""
 
 
 class Context(Protocol):
@@ -57,6 +65,9 @@ class Context(Protocol):
     def last(self, symbol: str) -> Any:
         """Give the latest market event of a symbol that entered this cell, or None."""
 
+    def lane(self, symbol: str) -> Latest:
+        """Give a view of a symbol whose ``last`` is always its latest market event."""
+
 
 class Actor:
     """Base of every actor: a name and a table of handlers.
@@ -88,7 +99,7 @@ class Actor:
     def on_batch(self) -> None:
         """Run after each batch of input; for actors that buffer (the recorder)."""
 
-    def on_failure(self, message: Any, error: Exception) -> bool:
+    def on_failure(self, message: Any, error: BaseException) -> bool:
         """Deal with an exception that one of this actor's handlers raised.
 
         Returns:

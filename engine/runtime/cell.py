@@ -46,13 +46,19 @@ class Lane:
 
     def watch(self, handler: Handler) -> None:
         """Put a handler ahead of the fixed ones, behind those already watching."""
-        if handler not in self._watching:
+        if not self._watching:
+            self._watching = (handler,)
+            self.handlers = (handler, *self._fixed)
+        elif handler not in self._watching:
             self._watching = (*self._watching, handler)
             self.handlers = self._watching + self._fixed
 
     def unwatch(self, handler: Handler) -> None:
         """Take a handler out; unknown handlers are ignored."""
-        if handler in self._watching:
+        if self._watching == (handler,):
+            self._watching = ()
+            self.handlers = self._fixed
+        elif handler in self._watching:
             self._watching = tuple(h for h in self._watching if h != handler)
             self.handlers = self._watching + self._fixed
 
@@ -60,15 +66,17 @@ class Lane:
 class CellContext:
     """The :class:`~engine.runtime.actor.Context` of one actor in one cell."""
 
-    __slots__ = ("_actor", "_cell", "last", "publish", "send")
+    __slots__ = ("_actor", "_cell", "_handlers", "lane", "last", "publish", "send")
 
     def __init__(self, cell: Cell, actor: Actor) -> None:
         self._cell = cell
         self._actor = actor
+        self._handlers: dict[str, Handler] = {}
         # Bound once: an actor's publish is then one call, not two.
         self.publish = cell.publish
         self.send = cell.send
         self.last = cell.last
+        self.lane = cell.lane
 
     @property
     def now(self) -> int:
@@ -85,13 +93,18 @@ class CellContext:
 
     def watch(self, symbol: str) -> None:
         """Receive a symbol's market events ahead of the fixed destinations."""
-        cell = self._cell
-        cell.lane(symbol).watch(cell.market_handler(self._actor, symbol))
+        handler = self._handlers.get(symbol) or self._handler(symbol)
+        self._cell.lane(symbol).watch(handler)
 
     def unwatch(self, symbol: str) -> None:
         """Stop receiving a symbol's market events."""
-        cell = self._cell
-        cell.lane(symbol).unwatch(cell.market_handler(self._actor, symbol))
+        handler = self._handlers.get(symbol) or self._handler(symbol)
+        self._cell.lane(symbol).unwatch(handler)
+
+    def _handler(self, symbol: str) -> Handler:
+        handler = self._cell.market_handler(self._actor, symbol)
+        self._handlers[symbol] = handler
+        return handler
 
 
 class Cell:
@@ -105,6 +118,11 @@ class Cell:
         outlet: carries messages to other cells; None when there are none.
         on_timer_change: called with the earliest deadline whenever it changes (real-time
             runtimes arm a clock with it).
+        absorbs: what an actor may deal with itself. In the main thread not the user's Ctrl-C.
+
+    Attributes:
+        failed: name of the actor whose failure it did not deal with, and the message; None
+            before that.
     """
 
     def __init__(
@@ -115,6 +133,7 @@ class Cell:
         *,
         outlet: Outlet | None = None,
         on_timer_change: Callable[[int], None] | None = None,
+        absorbs: tuple[type[BaseException], ...] = (Exception, SystemExit),
     ) -> None:
         self.name = name
         self.now = 0
@@ -123,6 +142,8 @@ class Cell:
         self.deadline = NEVER
         self._outlet = outlet
         self._on_timer_change = on_timer_change
+        self._absorbs = absorbs
+        self.failed: tuple[str, Any] | None = None
         self._routes = routes
         self._lanes: dict[str, Lane] = {}
         self._timers: list[tuple[int, int, tuple[Handler, ...], Any]] = []
@@ -216,20 +237,25 @@ class Cell:
             for handler in handlers:
                 try:
                     handler(message)
-                except Exception as error:
+                except BaseException as error:
                     if not self.absorbed(handler, message, error):
                         raise
 
-    def absorbed(self, handler: Handler, message: Any, error: Exception) -> bool:
+    def absorbed(self, handler: Handler, message: Any, error: BaseException) -> bool:
         """Ask the actor whose handler raised whether it can deal with that."""
-        actor = self._owners.get(id(handler)) or getattr(handler, "__self__", None)
-        return isinstance(actor, Actor) and actor.on_failure(message, error)
+        owner = self._owners.get(id(handler)) or getattr(handler, "__self__", None)
+        actor = owner if isinstance(owner, Actor) else None
+        if actor is not None and isinstance(error, self._absorbs):
+            if actor.on_failure(message, error):
+                return True
+        self.failed = (self.name if actor is None else actor.name, message)
+        return False
 
     def call(self, handler: Handler, message: Any) -> None:
         """Run one handler, under the same care, and settle what it causes."""
         try:
             handler(message)
-        except Exception as error:
+        except BaseException as error:
             if not self.absorbed(handler, message, error):
                 raise
         if self.queue:
@@ -297,7 +323,7 @@ class Cell:
             handler = getattr(actor, hook)
             try:
                 handler()
-            except Exception as error:
+            except BaseException as error:
                 if not self.absorbed(handler, None, error):
                     raise
             self.drain()
