@@ -1,0 +1,207 @@
+"""Laws of the whole core: random markets, random strategies, every actor the real one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from engine.domain.commands import OrderApproved
+from engine.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    PositionChanged,
+)
+from engine.domain.ledger import AccountKind
+from engine.domain.orders import OrderStatus, Side
+from tests.simulation.rig import NO_LIMITS, Core, columns
+from tests.simulation.scripts import Scenario, scenarios
+
+STRATEGY = "S"
+
+
+def core_of(scenario: Scenario, **settings: Any) -> Core:
+    changes = {**scenario.settings, **settings}
+    return Core({STRATEGY: scenario.strategy()}, changes)
+
+
+def run(scenario: Scenario, **settings: Any) -> Core:
+    return core_of(scenario, **settings).run(columns(scenario.series))
+
+
+@pytest.mark.req("P17")
+@given(scenarios())
+def test_debits_equal_credits_after_every_message(scenario: Scenario) -> None:
+    core = core_of(scenario)
+    imbalances: list[int] = []
+    core.witness.check = lambda event: imbalances.append(core.ledger.books.imbalance("USD"))
+    core.run(columns(scenario.series))
+    assert not any(imbalances)
+    assert type(core.ledger.cash) is int
+
+
+@given(scenarios())
+def test_everybody_holds_the_same_position(scenario: Scenario) -> None:
+    core = core_of(scenario)
+    filled: dict[str, int] = defaultdict(int)
+
+    def check(event: Any) -> None:
+        if type(event) is not PositionChanged:
+            return
+        symbol = event.fill.symbol
+        filled[symbol] += event.fill.signed_qty
+        views = {
+            "fills": filled[symbol],
+            "event": event.quantity,
+            "gate": core.gate._exposures[symbol].quantity,
+            "host": core.host(STRATEGY).desk.positions[symbol].units,
+        }
+        assert len(set(views.values())) == 1, views
+        assert core.host(STRATEGY).desk.positions[symbol].cost == event.cost
+        assert core.gate._cash == core.host(STRATEGY).desk.cash == event.cash
+        if not core.cell.queue:  # before that the ledger may be ahead of what it has told
+            assert core.ledger.position(STRATEGY, symbol) == (event.quantity, event.cost)
+            assert core.ledger.cash == event.cash
+
+    core.witness.check = check
+    core.run(columns(scenario.series))
+
+
+@given(scenarios())
+def test_cash_is_what_the_fills_left(scenario: Scenario) -> None:
+    core = run(scenario)
+    instruments = {i.symbol: i for i in core.instruments}
+    cash = core.initial_cash
+    for fill in core.events(OrderFilled):
+        cash -= instruments[fill.symbol].notional(fill.last_px, fill.signed_qty) + fill.commission
+    assert core.ledger.cash == cash
+
+
+@given(scenarios())
+def test_results_explain_the_change_of_equity(scenario: Scenario) -> None:
+    core = run(scenario)
+    books = core.ledger.books
+    unrealized = 0
+    for instrument in core.instruments:
+        quantity, cost = core.ledger.position(STRATEGY, instrument.symbol)
+        px = core.cell.last(instrument.symbol).last_px
+        unrealized += instrument.notional(px, quantity) - cost
+    realized = -books.total(AccountKind.REALIZED, "USD")
+    costs = books.total(AccountKind.COMMISSION, "USD")
+    assert realized + unrealized - costs == core.equity() - core.initial_cash
+    assert realized == sum(changed.realized for changed in core.events(PositionChanged))
+    assert costs == sum(fill.commission for fill in core.events(OrderFilled))
+
+
+@pytest.mark.req("P1")
+@given(scenarios())
+def test_every_order_has_exactly_one_verdict(scenario: Scenario) -> None:
+    core = run(scenario)
+    judged = [event.order.client_order_id for event in core.events(OrderApproved, OrderDenied)]
+    assert len(judged) == len(set(judged))
+    approved = {e.order.client_order_id for e in core.events(OrderApproved)}
+    assert set(core.router.orders) == approved
+    assert {fill.client_order_id for fill in core.events(OrderFilled)} <= approved
+    assert set(core.host(STRATEGY).desk.orders) <= approved
+
+
+@given(scenarios())
+def test_quantity_is_conserved(scenario: Scenario) -> None:
+    core = run(scenario)
+    filled: dict[str, int] = defaultdict(int)
+    ordered = {e.order.client_order_id: e.order.order_qty for e in core.events(OrderApproved)}
+    for event in core.events(OrderFilled, OrderReplaced):
+        order_id = event.client_order_id
+        if type(event) is OrderReplaced:
+            ordered[order_id] = event.order_qty
+            continue
+        filled[order_id] += abs(event.signed_qty)
+        assert event.signed_qty != 0
+        assert event.cum_qty == filled[order_id]
+        assert event.cum_qty + event.leaves_qty == ordered[order_id]
+    for order_id, record in core.router.orders.items():
+        assert record.cum_qty == filled[order_id] <= ordered[order_id]
+        assert (record.status is OrderStatus.FILLED) == (
+            record.leaves_qty == 0 and order_id in filled
+        )
+
+
+@given(scenarios())
+def test_router_and_host_agree_on_what_is_open(scenario: Scenario) -> None:
+    core = run(scenario)
+    open_orders = {k for k, r in core.router.orders.items() if not r.status.is_terminal}
+    assert set(core.host(STRATEGY).desk.orders) == open_orders == set(core.gate._open)
+    if not scenario.latency_ms:
+        assert set(core.venue._working) == open_orders
+
+
+@pytest.mark.req("P10")
+@given(scenarios())
+def test_reservations_are_those_of_the_open_orders(scenario: Scenario) -> None:
+    core = core_of(scenario)
+
+    def check(event: Any) -> None:
+        if type(event) not in (PositionChanged, OrderCanceled, OrderExpired, OrderRejected):
+            return
+        for symbol, exposure in core.gate._exposures.items():
+            working = [
+                r
+                for r in core.router.orders.values()
+                if r.order.symbol == symbol and not r.status.is_terminal and not r.order.reduce_only
+            ]
+            buys = sum(r.leaves_qty for r in working if r.order.side is Side.BUY)
+            sells = sum(r.leaves_qty for r in working if r.order.side is Side.SELL)
+            # Never less than what can still fill; more while a replacement is on its way.
+            assert exposure.buys >= buys
+            assert exposure.sells >= sells
+
+    core.witness.check = check
+    core.run(columns(scenario.series))
+    for symbol, exposure in core.gate._exposures.items():
+        if not any(r.order.symbol == symbol for r in core.gate._open.values()):
+            assert exposure.buys == exposure.sells == 0
+            if not exposure.quantity:
+                assert symbol not in core.gate._active
+
+
+@pytest.mark.req("D14")
+@given(scenarios())
+def test_a_reduce_only_order_never_opens_raises_or_flips(scenario: Scenario) -> None:
+    core = run(scenario)
+    reducing = {e.order.client_order_id for e in core.events(OrderApproved) if e.order.reduce_only}
+    held: dict[str, int] = defaultdict(int)
+    for fill in core.events(OrderFilled):
+        before = held[fill.symbol]
+        after = held[fill.symbol] = before + fill.signed_qty
+        if fill.client_order_id in reducing:
+            assert abs(after) < abs(before)
+            assert after * before >= 0
+
+
+@pytest.mark.req("P10", "R93")
+@given(scenarios())
+def test_no_outcome_exceeds_the_limits(scenario: Scenario) -> None:
+    # Exposure at the prices of the verdict: a limit on shares held, whatever the market does.
+    limit = 60
+    changes = {
+        **NO_LIMITS,
+        "account.cash": 10_000_000.0,
+        "risk.max_total_exposure": limit * 100.0,
+    }
+    flat = tuple(tuple((10_000,) * 4 for _ in bars) for bars in scenario.series)
+    core = core_of(scenario, **changes)
+    held: dict[str, int] = defaultdict(int)
+
+    def check(event: Any) -> None:
+        if type(event) is OrderFilled:
+            held[event.symbol] += event.signed_qty
+            assert sum(map(abs, held.values())) <= limit
+
+    core.witness.check = check
+    core.run(columns(flat))  # type: ignore[arg-type]
