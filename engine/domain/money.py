@@ -9,7 +9,8 @@ an integer count of ``10 ** -CASH_DECIMALS`` of its currency. Floats appear at t
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from operator import index
 
 CASH_DECIMALS = 8
 """Digits after the point the books keep; reports show cents. Eight keeps a tenth of a basis
@@ -55,15 +56,20 @@ def to_units(value: float | int | str | Decimal, decimals: int) -> int:
     >>> to_units(175.5, 2), to_units("0.00000001", 8)
     (17550, 1)
     """
-    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    try:
+        # The shortest text of any float, numpy's included; any integer by its index.
+        text = float.__repr__(value) if isinstance(value, float) else value
+        number = Decimal(text if isinstance(text, str | Decimal) else index(text))
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not a number") from None
     if not number.is_finite():
         raise ValueError(f"{value!r} is not a finite number")
-    scaled = number.scaleb(decimals)
-    units = int(scaled)
-    if units != scaled:
-        raise ValueError(f"{value!r} has more than {decimals} digits after the point")
+    units = int(number.scaleb(decimals))
     if abs(units) > MAX_UNITS:
         raise ValueError(f"{value!r} is too large")
+    # Compared without rounding: scaleb itself keeps no more digits than its context.
+    if Decimal(units).scaleb(-decimals) != number:
+        raise ValueError(f"{value!r} has more than {decimals} digits after the point")
     return units
 
 
