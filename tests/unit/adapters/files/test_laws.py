@@ -6,6 +6,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ import adapters.files.dataset as dataset_module
 import adapters.files.scan as scan_module
 import adapters.files.source as source_module
 from adapters.files import Dataset, open_dataset
+from adapters.files.store import MemoryStore, SpillStore
 
 T0 = 1_704_067_200 * 10**9
 STEP = 60 * 10**9
@@ -155,6 +157,21 @@ def test_small_batches_and_every_store_give_the_same(
             assert rows_of(data, 7).equals(rows)
             assert data.data_hash == data_hash
             assert rows_of(data, 3).equals(rows)
+
+
+@pytest.mark.parametrize("store", [MemoryStore(), SpillStore()], ids=["memory", "disk"])
+def test_a_store_gives_rows_back_in_any_portions(store: MemoryStore | SpillStore) -> None:
+    ts, values = np.arange(10), np.arange(10) / 4
+    for code, low, high in ((0, 0, 4), (1, 0, 10), (0, 4, 5), (0, 5, 10)):
+        store.append(code, ts[low:high], [values[low:high], -values[low:high]])
+    for code in (0, 1):
+        for rows in range(1, 12):
+            parts = list(store.stream(code, rows))
+            assert max(part.size for part, _ in parts) <= rows
+            assert np.array_equal(np.concatenate([part for part, _ in parts]), ts)
+            for i, column in enumerate((values, -values)):
+                found = np.concatenate([part[i] for _, part in parts])
+                assert np.array_equal(found, column)
 
 
 def test_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

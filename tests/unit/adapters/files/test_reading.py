@@ -270,10 +270,8 @@ def test_more_digits_than_nine_are_rounded_and_noted(tmp_path: Path) -> None:
         (500_000_000, 33_333_333),
     ]
     assert data.columns("A")["price"].tolist() == [0.333333333, 0.5]
-    assert data.notes == [
-        "A: 1 prices have more than 9 digits after the point and are rounded to 9, half to even",
-        "A: 2 quantities have more than 8 digits after the point and are rounded to 8, half to even",
-    ]
+    what = "have more than {0} digits after the point and are rounded to {0}, half to even"
+    assert data.notes == [f"A: 1 prices {what.format(9)}", f"A: 2 quantities {what.format(8)}"]
 
 
 def test_adjusted_prices(tmp_path: Path) -> None:
