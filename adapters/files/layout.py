@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from engine.errors import ConfigError, DataError
@@ -166,6 +167,7 @@ def _match(file: str, names: Sequence[str], role: str, spellings: tuple[str, ...
     return None
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 

@@ -25,6 +25,8 @@ from engine.errors import ConfigError, DataError
 PathLike = str | os.PathLike[str]
 Instant = str | int | date | None
 
+_OPENING_THREADS = 4
+
 
 def open_dataset(
     paths: PathLike | Iterable[PathLike],
@@ -142,7 +144,8 @@ def _open_sources(
     bar_label: BarLabel,
     adjust: bool,
 ) -> list[Source]:
-    sources = [open_source(file, columns, bar_label, adjust) for file in files]
+    with ThreadPoolExecutor(_OPENING_THREADS) as pool:
+        sources = list(pool.map(lambda file: open_source(file, columns, bar_label, adjust), files))
     if wanted is not None and all(source.layout.symbol is None for source in sources):
         require_known(wanted, {source.file.stem for source in sources})
         sources = [source for source in sources if source.file.stem in wanted]

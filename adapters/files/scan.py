@@ -24,7 +24,7 @@ from adapters.files.checks import Bools, Violation, is_clean
 from adapters.files.diagnosis import diagnose, digit_violations, raise_first, refuse_mixed_zones
 from adapters.files.layout import VALUES
 from adapters.files.series import Ints, SeriesScan
-from adapters.files.source import Source
+from adapters.files.source import Source, read_ahead
 from adapters.files.store import MemoryStore, RescanStore, Segment, SpillStore
 from engine.errors import DataError
 
@@ -93,15 +93,19 @@ class Scan:
         """
         with ThreadPoolExecutor(1) as pool:
             hashing: Future[None] | None = None
-            for source in self._sources:
-                for row, frame in source.batches():
-                    segments = self._fold(source, row, frame)
-                    # One batch is hashed while the next is read; never more, to bound memory.
-                    if hashing is not None:
-                        hashing.result()
-                    hashing = pool.submit(self._hash, segments)
+            for source, row, frame in read_ahead(self._batches()):
+                segments = self._fold(source, row, frame)
+                # One batch is hashed while the next is checked; never more, to bound memory.
+                if hashing is not None:
+                    hashing.result()
+                hashing = pool.submit(self._hash, segments)
             if hashing is not None:
                 hashing.result()
+
+    def _batches(self) -> Iterator[tuple[Source, int, pl.DataFrame]]:
+        for source in self._sources:
+            for row, frame in source.batches():
+                yield source, row, frame
 
     def _hash(self, segments: list[tuple[int, Segment]]) -> None:
         for code, (ts, values) in segments:
@@ -133,9 +137,8 @@ class Scan:
         self.store = spill
 
     def _rescan(self) -> Iterator[Segment]:
-        (source,) = self._sources
         bad = np.concatenate([np.empty(0, np.int64), *self._bad_rows])
-        for row, frame in source.batches():
+        for source, row, frame in read_ahead(self._batches()):
             batch = self._select(source, row, frame)
             if bad.size:
                 batch = batch.take(~np.isin(batch.numbers(), bad))

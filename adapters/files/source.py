@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import polars as pl
 
@@ -19,6 +19,8 @@ from engine.errors import DataError
 
 BATCH_ROWS = 262_144
 """Rows read at a time: the row group that polars writes, 12 MB of bars."""
+
+Item = TypeVar("Item")
 
 _PROBE_ROWS = 1_000
 _EXACT_INTEGER_END = 2**53  # from there on, doubles skip integers
@@ -60,27 +62,11 @@ class Source:
         lazy = self.raw.select(self._expressions())
         row = 0
         try:
-            for batch in self._slices(lazy) if self.rows else _stream(lazy):
+            for batch in _stream(lazy) if self.rows is None else _slices(lazy, self.rows):
                 yield row, batch
                 row += batch.height
         except (pl.exceptions.PolarsError, OSError) as error:
             _raise_unreadable(self.file, error)
-
-    def _slices(self, lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-        """Read slice by slice, one ahead of the reader.
-
-        Polars' own streaming reads ahead as far as it can: with a slow reader or large row groups
-        that takes several times the memory.
-        """
-        rows = self.rows or 0
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(lazy.slice(0, BATCH_ROWS).collect)
-            for start in range(BATCH_ROWS, rows, BATCH_ROWS):
-                batch = ahead.result()
-                ahead = pool.submit(lazy.slice(start, BATCH_ROWS).collect)
-                yield batch
-                del batch
-            yield ahead.result()
 
     def raw_row(self, row: int) -> dict[str, object]:
         """Give one row (0-based) as it is written in the file; for messages."""
@@ -169,6 +155,23 @@ def _scan(file: DataFile, numbers: list[str] | None = None) -> pl.LazyFrame:
         schema_overrides=dict.fromkeys(numbers or [], pl.Float64()),
         ignore_errors=True,
     )
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Give the items of an iterator, always fetching one ahead in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(next, items, None)
+        while (item := ahead.result()) is not None:
+            ahead = pool.submit(next, items, None)
+            yield item
+            del item
+
+
+def _slices(lazy: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    # Polars' own streaming reads ahead as far as it can: with a slow reader or large row groups
+    # that takes several times the memory.
+    for start in range(0, rows, BATCH_ROWS):
+        yield lazy.slice(start, BATCH_ROWS).collect()
 
 
 def _stream(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
