@@ -80,7 +80,7 @@ _MEANINGS: dict[DenyCode, str] = {
     DenyCode.TRADING_HALTED: "Trading is halted; no order of a strategy leaves.",
     DenyCode.TRADING_REDUCING: "Trading is reducing; only orders that shrink a position leave.",
     DenyCode.PARENT_DENIED: "The order that would have triggered this one was denied.",
-    DenyCode.NO_REFERENCE_PRICE: "No market data of the symbol has arrived, so nothing can value it.",
+    DenyCode.NO_REFERENCE_PRICE: "No market data of the symbol has arrived; nothing can value it.",
     DenyCode.INVALID_ORDER: "The order contradicts itself (a limit order without a limit price).",
     DenyCode.REDUCE_ONLY: "A reduce-only order that has no position to reduce.",
     DenyCode.PRICE_PRECISION: "A price that is not a multiple of the tick size.",
@@ -203,6 +203,18 @@ def bounds(limits: RiskLimits) -> Bounds:
     )
 
 
+def warning_bounds(limits: RiskLimits) -> Bounds:
+    """Scale the limits whose reaching raises a WARNING: the daily loss, as a share of itself."""
+    bound = bounds(limits)
+    share = limits.daily_loss_warning
+    return bound._replace(
+        loss_ppm=NO_LIMIT if bound.loss_ppm == NO_LIMIT else round(bound.loss_ppm * share),
+        loss_amount=(
+            NO_LIMIT if bound.loss_amount == NO_LIMIT else round(bound.loss_amount * share)
+        ),
+    )
+
+
 def judge(inputs: CheckInputs, bound: Bounds) -> DenyCode | None:
     """Run the measured checks in order of precedence; give the first that fails.
 
@@ -218,11 +230,12 @@ def judge(inputs: CheckInputs, bound: Bounds) -> DenyCode | None:
         if shorts and not bound.short_selling:
             return DenyCode.SHORT_SELLING
         if after > before:
-            if after * PPM > equity * bound.position_ppm:
+            # Without equity a share allows nothing, but "unlimited" still is.
+            if after * PPM > equity * bound.position_ppm and bound.position_ppm != NO_LIMIT:
                 return DenyCode.POSITION_SIZE
             if exposure > bound.exposure:
                 return DenyCode.TOTAL_EXPOSURE
-            if exposure * PPM > equity * bound.leverage_ppm:
+            if exposure * PPM > equity * bound.leverage_ppm and bound.leverage_ppm != NO_LIMIT:
                 return DenyCode.BUYING_POWER
         if loss_reached(day_start - equity, day_start, bound):
             return DenyCode.DAILY_LOSS
@@ -231,23 +244,27 @@ def judge(inputs: CheckInputs, bound: Bounds) -> DenyCode | None:
 
 def loss_reached(loss: int, day_start: int, bound: Bounds) -> bool:
     """Say whether a day's loss has reached either limit (decision D13)."""
-    return loss > 0 and (loss * PPM >= day_start * bound.loss_ppm or loss >= bound.loss_amount)
+    return loss > 0 and (
+        (loss * PPM >= day_start * bound.loss_ppm and bound.loss_ppm != NO_LIMIT)
+        or loss >= bound.loss_amount
+    )
 
 
 def checks(inputs: CheckInputs, limits: RiskLimits) -> list[Check]:
     """List every measured check of a verdict with its input, limit and headroom.
 
-    Values are in currency; POSITION_SIZE and BUYING_POWER are shares of equity.
+    Values are in currency; POSITION_SIZE and BUYING_POWER are shares of equity. The first that
+    did not pass is what :func:`judge` names.
     """
     bound = bounds(limits)
     exempt = bool(inputs.exempt)
     harmless = exempt or inputs.position_after <= inputs.position_before
     equity = inputs.equity
     loss = inputs.day_start_equity - equity
-    loss_limit = min(
-        NO_LIMIT if bound.loss_ppm == NO_LIMIT else inputs.day_start_equity * bound.loss_ppm // PPM,
-        bound.loss_amount,
-    )
+    loss_limit = bound.loss_amount
+    if bound.loss_ppm != NO_LIMIT:
+        # Rounded up: the smallest whole loss that reaches the share.
+        loss_limit = min(loss_limit, -(-inputs.day_start_equity * bound.loss_ppm // PPM))
     return [
         _check(
             DenyCode.ORDER_VALUE_BELOW_MIN,
