@@ -125,7 +125,8 @@ class Run:
 def play(script: Any, fill: FillConfig, costs: CostsConfig, scale: int = 1) -> Run:
     instrument = Instrument(symbol="X", price_decimals=2, tick_size=scale)
     run = Run(Rig(fill, costs, (instrument,)), fill.latency_ms * 10**6)
-    run.rig.idle(START)
+    run.rig.idle(START - MINUTE)
+    run.rig.bar((100 * scale,) * 4)  # the venue learns how long a bar is
     for actions, (open_px, high, low, close, volume) in script:
         for action in actions:
             act(run, action, scale)
@@ -388,6 +389,7 @@ def test_a_group_fills_once(script: Any, members: Any, qty: int, fill: FillConfi
         )
     for _, (open_px, high, low, close, volume) in script:
         run.rig.bar((open_px, high, low, close), volume=volume)
+    run.rig.idle(DAY)  # orders under way arrive
     total = sum(abs(fill.signed_qty) for fill in run.rig.fills())
     assert total <= qty
     assert (total == qty) == (not run.rig.venue._registry.orders)

@@ -293,3 +293,14 @@ def test_unlinked_reduce_only_exits_are_pessimistic_too() -> None:
         ("stop", -5, 95, "bar.range"),
         ("target", "OrderCanceled", "REDUCE_ONLY"),
     ]
+
+
+def test_a_child_sent_inside_the_bar_does_not_join_its_path() -> None:
+    rig = Rig(FillConfig(timing="intrabar_path", latency_ms=30_000))
+    rig.order("BUY", 5, "LIMIT", limit=98, id="in")
+    rig.bar((100, 100, 100, 100))
+    rig.order("SELL", 5, "LIMIT", limit=105, id="out", parent_id="in")
+    rig.bar((100, 106, 97, 100))  # the child arrives half way through
+    assert brief(rig.take()) == [("in", 5, 98, "bar.range")]
+    rig.bar((104, 106, 104, 104))
+    assert brief(rig.take()) == [("out", -5, 105, "bar.range")]
