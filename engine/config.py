@@ -7,13 +7,16 @@ refused with a suggestion, and so is a value of the wrong type or out of range.
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -180,6 +183,7 @@ def load_config(
     for origin, layer in layers:
         _check_keys(Config, layer, origin, "")
         _merge(merged, layer)
+    _refuse_infinity(merged, "")
     try:
         return msgspec.convert(merged, Config, strict=False)
     except msgspec.ValidationError as error:
@@ -218,9 +222,18 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
+        return _plain(tomllib.loads(f"v = {text}")["v"])
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _plain(value: Any) -> Any:
+    """Give TOML's dates and times as the text they were written as."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else value
 
 
 def _shipped(profile: str) -> dict[str, Any]:
@@ -234,7 +247,7 @@ def _shipped(profile: str) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return dict(_plain(tomllib.loads(file.read_text())))
     except FileNotFoundError:
         raise ConfigError(f"profile file {file} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -277,8 +290,7 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
     hints = get_type_hints(kind)
     for key, value in layer.items():
         if key not in hints:
-            close = difflib.get_close_matches(f"{prefix}{key}", all_keys(), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = _suggestion(prefix, key)
             known = ", ".join(prefix + name for name in hints)
             raise ConfigError(f"{origin}: unknown setting {prefix + key!r}{hint} (known: {known})")
         section = hints[key]
@@ -286,6 +298,14 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: {prefix}{key} is a section; set {prefix}{key}.NAME")
             _check_keys(section, value, origin, f"{prefix}{key}.")
+
+
+def _suggestion(prefix: str, key: str) -> str:
+    keys = all_keys()
+    leaves = [name for name in keys if name.rpartition(".")[2] == key]
+    names = [*keys, *dict.fromkeys(name.partition(".")[0] for name in keys)]
+    close = leaves or difflib.get_close_matches(prefix + key, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def all_keys() -> list[str]:
@@ -305,7 +325,38 @@ def _explain(message: str, merged: Mapping[str, Any]) -> str:
     if match is None:
         return message
     rule, key = match.groups()
+    if rule.startswith("Invalid enum value"):
+        rule = f"one of {', '.join(_choices(key))}"
+    return f"setting {key} = {_value_at(merged, key)!r}: {rule[0].lower()}{rule[1:]}"
+
+
+def _value_at(merged: Mapping[str, Any], key: str) -> Any:
+    """Give the value at msgspec's path, such as ``data.paths[0]``; the nearest there is."""
     value: Any = merged
+    for part in re.findall(r"[^.\[\]]+", key):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal():
+            value = value[int(part)]
+    return value
+
+
+def _choices(key: str) -> list[str]:
+    """List what a setting of few words may be."""
+    kind: Any = Config
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return f"setting {key} = {value!r}: {rule[0].lower()}{rule[1:]}"
+        kind = get_type_hints(kind)[part]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(member.value) for member in kind]
+    words = [word for part in (kind, *get_args(kind)) for word in get_args(part)]
+    numeric = any(part is float for part in words)
+    return ["a number"] * numeric + [word for word in words if isinstance(word, str)]
+
+
+def _refuse_infinity(layer: Mapping[str, Any], prefix: str) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            if prefix or key != "strategy":  # a strategy's own parameters are its own affair
+                _refuse_infinity(value, f"{prefix}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"setting {prefix}{key} = {value!r}: not a finite number")

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.config import Config, all_keys, load_config, parse_settings, profile_base
+from engine.domain.orders import TimeInForce
+from engine.domain.risk import RiskLimits, bounds
+from engine.errors import ConfigError
+
+
+def load(*pairs: str, **layers: Any) -> Config:
+    return load_config("backtest", settings=parse_settings(pairs), **layers)
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[risk]\nmax_order_size = 1\nmin_order_size = 1\nmax_position_size = 0.1\n")
+    environment = {"TETRAD_RISK__MIN_ORDER_SIZE": "2", "TETRAD_RISK__MAX_POSITION_SIZE": "0.2"}
+    config = load("risk.max_position_size=0.3", file=file, environment=environment)
+    limits = config.risk
+    assert (limits.max_order_size, limits.min_order_size, limits.max_position_size) == (1, 2, 0.3)
+    assert limits.max_total_exposure == 1_000_000
+
+
+@pytest.mark.req("D11")
+def test_the_shipped_profile_has_the_defaults_of_the_structs() -> None:
+    shipped = load()
+    assert shipped == Config(profile="backtest")
+    assert shipped.risk == RiskLimits()
+
+
+def test_sections_merge_key_by_key_and_lists_are_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[strategy]\nfast = 5\n[data]\nsymbols = ["A", "B"]\n')
+    config = load("strategy.slow=9", 'data.symbols=["C"]', file=file)
+    assert config.strategy == {"fast": 5, "slow": 9}
+    assert config.data.symbols == ["C"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("a=10", 10),
+        ("a=1.5", 1.5),
+        ("a=true", True),
+        ('a=["A", "B"]', ["A", "B"]),
+        ("a=text", "text"),
+        ("a='10'", "10"),
+        ("a=", ""),
+        ("a=b=c", "b=c"),
+        (" a = 5 ", 5),
+        ("a=2005-01-01", "2005-01-01"),
+        ("a=2005-01-01T09:30:00", "2005-01-01T09:30:00"),
+        ("a=2005-01-01T09:30:00Z", "2005-01-01T09:30:00+00:00"),
+        ("a=09:30:00", "09:30:00"),
+    ],
+)
+def test_a_set_value_is_toml_or_else_text(pair: str, value: Any) -> None:
+    (key, read), *_ = parse_settings([pair]).items()
+    assert (key, read) == ("a", value)
+    assert type(read) is type(value)
+
+
+def test_a_date_in_a_profile_is_text_like_any_other(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[data]\nstart = 2005-01-01\nend = 2006-01-01T00:00:00Z\n")
+    assert load(file=file).data.start == "2005-01-01"
+    assert load(file=file).data.end == "2006-01-01T00:00:00+00:00"
+    assert load("data.start=2005-01-01").data.start == "2005-01-01"
+
+
+@pytest.mark.parametrize("pair", ["cash", "=5", " =5", ""])
+def test_a_set_without_key_or_value_is_refused(pair: str) -> None:
+    with pytest.raises(ConfigError, match="write it as KEY=VALUE, such as"):
+        parse_settings([pair])
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("run.chunk_row=5", "unknown setting 'run.chunk_row'; did you mean 'run.chunk_rows'?"),
+        ("riks.max_order_size=3", "unknown setting 'riks'; did you mean 'risk'?"),
+        ("max_order_size=3", "did you mean 'risk.max_order_size'?"),
+        ("fill.xyzzy=3", "unknown setting 'fill.xyzzy' (known: fill.timing,"),
+        ("data=5", "data is a section; set data.NAME"),
+        ("risk=unlimited", "risk is a section; set risk.NAME"),
+        ("strategy=5", "setting strategy = 5: expected `object`, got `int`"),
+        ("risk.max_order_size.x=3", "setting risk.max_order_size = {'x': 3}: expected"),
+        ("data.paths=5", "setting data.paths = 5: expected `array`, got `int`"),
+        ("data.paths=[1]", "setting data.paths[0] = 1: expected `str`, got `int`"),
+        ("account.cash=true", "setting account.cash = True: expected `float`, got `bool`"),
+        ("account.cash=0", "setting account.cash = 0: expected `float` > 0.0"),
+        ("account.cash=-5", "setting account.cash = -5: expected `float` > 0.0"),
+        ("account.cash=nan", "setting account.cash = nan"),
+        ("account.cash=lots", "setting account.cash = 'lots': expected `float`, got `str`"),
+        ("account.currency=usd", "setting account.currency = 'usd'"),
+        ("run.seed=1.5", "setting run.seed = 1.5: expected `int | null`, got `float`"),
+        ("run.chunk_rows=0", "setting run.chunk_rows = 0: expected `int` >= 1"),
+        ("fill.timing=foo", "setting fill.timing = 'foo': one of next_open, next_tick,"),
+        ("orders.time_in_force=gtc", "orders.time_in_force = 'gtc': one of DAY, GTC, GTD, IOC"),
+        ("risk.max_order_size=lots", "risk.max_order_size = 'lots': one of a number, unlimited"),
+        ("supervision.strategy=go", "supervision.strategy = 'go': one of stop, quarantine"),
+        ("costs.commission_bps=inf", "setting costs.commission_bps = inf: not a finite number"),
+        ("risk.max_order_size=inf", "setting risk.max_order_size = inf: not a finite number"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_is_allowed(pair: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(pair)
+    assert words in str(caught.value)
+
+
+BAD_LIMITS = [
+    *((name, value) for name in ("max_order_size", "min_order_size", "max_total_exposure",
+      "max_daily_loss_amount") for value in ("-1", "nan", "inf", "-inf", "none", "true", "[1]")),
+    *((name, value) for name in ("max_position_size", "max_daily_loss")
+      for value in ("-0.01", "1.01", "nan", "inf", "30%")),
+    *((name, value) for name in ("position_warning", "daily_loss_warning")
+      for value in ("0", "1.01", "nan", "unlimited")),
+    *(("max_leverage", value) for value in ("0", "-1", "101", "nan", "inf")),
+    *(("halt_reset", value) for value in ("never", "1")),
+    *(("short_selling", value) for value in ("maybe", "2")),
+]  # fmt: skip
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize(("name", "value"), BAD_LIMITS)
+def test_a_bad_limit_is_refused_at_load_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"risk.{name}"):
+        load(f"risk.{name}={value}")
+
+
+def test_unlimited_is_a_limit_that_is_written_out() -> None:
+    names = [n for n in all_keys() if n.startswith("risk.max_")] + ["risk.min_order_size"]
+    limits = load(*(f"{name}=unlimited" for name in names)).risk
+    assert limits.max_leverage == limits.max_position_size == "unlimited"
+    assert bounds(limits).min_order == 0
+
+
+def test_the_environment_counts_by_its_prefix_and_double_underscore() -> None:
+    environment = {
+        "TETRAD_ORDERS__TIME_IN_FORCE": "DAY",
+        "TETRAD_STRATEGY__FAST": "7",
+        "TETRAD_DATA__SYMBOLS": '["A"]',
+        "TETRAD_HOME": "ignored",
+        "RISK__MAX_ORDER_SIZE": "1",
+    }
+    config = load(environment=environment)
+    assert config.orders.time_in_force is TimeInForce.DAY
+    assert config.strategy == {"fast": 7}
+    assert config.data.symbols == ["A"]
+    assert config.risk == RiskLimits()
+
+
+@pytest.mark.parametrize("name", ["TETRAD_RISK__MAX_ORDER", "TETRAD_RISKS__MAX_ORDER_SIZE"])
+def test_an_unknown_variable_of_ours_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"the environment: unknown setting .* did you mean"):
+        load(environment={name: "5"})
+
+
+def test_a_setting_and_a_section_of_one_name_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="data is a setting, not a section"):
+        load("data=1", "data.start=2005")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "does not exist"),
+        (b"[risk", "is not TOML"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[riks]\nx = 1", "mine.toml: unknown setting 'riks'"),
+        (b"risk = 3", "mine.toml: risk is a section"),
+    ],
+)
+def test_a_bad_profile_file_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "mine.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(file=file)
+    assert "mine.toml" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_an_unknown_profile_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"no profile 'backtset'.*backtest"):
+        load_config("backtset")
+
+
+def test_the_base_of_a_profile(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[risk]\n")
+    assert profile_base("backtest") == profile_base(str(file)) == "backtest"
+
+
+def test_every_setting_can_be_set_to_what_it_is() -> None:
+    resolved = msgspec.to_builtins(load())
+    for key in all_keys():
+        node: Any = resolved
+        for part in key.split("."):
+            node = node[part]
+        assert load_config("backtest", settings={key: node}) == load()
