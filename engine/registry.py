@@ -30,7 +30,9 @@ def load_strategy(reference: str) -> type[Strategy]:
     Raises:
         StrategyLoadError: the file or class does not exist, does not import, or is no Strategy.
     """
-    path, _, name = reference.partition(":")
+    path, name = reference, ""
+    if not path.endswith(".py"):
+        path, _, name = reference.rpartition(":")
     if not path.endswith(".py"):
         return _registered(reference)
     file = Path(path)
@@ -55,7 +57,8 @@ def load_strategy(reference: str) -> type[Strategy]:
         raise StrategyLoadError(f"{path}:{name} is not a subclass of engine.Strategy")
     close = difflib.get_close_matches(name, found, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise StrategyLoadError(f"{path} has no class {name}{hint} (it has: {', '.join(found)})")
+    listed = ", ".join(found) or "none"
+    raise StrategyLoadError(f"{path} has no class {name}{hint} (it has: {listed})")
 
 
 def _registered(name: str) -> type[Strategy]:
@@ -89,12 +92,20 @@ def _import(file: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        line = error.lineno if isinstance(error, SyntaxError) else where.lineno
         raise StrategyLoadError(
-            f"strategy file {file} does not import: line {line}: {type(error).__name__}: {error}"
+            f"strategy file {file} does not import: {_where(error, file)}"
+            f"{type(error).__name__}: {error}"
         ) from error
     return module
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """Name the line of the file itself that an error came through, however deep it arose."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"line {error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def code_hash(cls: type[Strategy]) -> str:

@@ -40,18 +40,23 @@ def parameters_of(cls: type, base: type) -> dict[str, tuple[Any, Param]]:
         base: the class whose own attributes do not count (``Strategy``).
 
     Raises:
-        ConfigError: an annotation cannot be resolved, or a parameter has no default.
+        ConfigError: an annotation cannot be resolved, a parameter has no default or hides
+            something that every strategy has.
     """
     try:
         hints = get_type_hints(cls)
     except NameError as error:
         raise ConfigError(f"{cls.__name__}: a parameter's type is unknown: {error}") from error
+    own = get_type_hints(base)
     found: dict[str, tuple[Any, Param]] = {}
     for name, kind in hints.items():
-        if name.startswith("_") or get_origin(kind) is ClassVar or hasattr(base, name):
+        if name.startswith("_") or get_origin(kind) is ClassVar or name in own:
             continue
-        if name in get_type_hints(base):
-            continue
+        if hasattr(base, name):
+            raise ConfigError(
+                f"{cls.__name__}.{name} hides {base.__name__}.{name}; give the parameter another "
+                "name"
+            )
         if not hasattr(cls, name):
             raise ConfigError(f"{cls.__name__}.{name} has no default value; give it one")
         default = getattr(cls, name)
@@ -80,13 +85,17 @@ def resolve(cls: type, base: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(cls: type, name: str, kind: Any, spec: Param, raw: Any) -> Any:
+    if kind is str and type(raw) is int:
+        raw = str(raw)  # a symbol such as 600519 looks like a number on the command line
     try:
         value = msgspec.convert(raw, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"strategy.{name} = {raw!r}: {cls.__name__}.{name} takes {_type_name(kind)} ({error})"
         ) from error
-    if (spec.low is not None and value < spec.low) or (spec.high is not None and value > spec.high):
+    above = spec.low is None or value >= spec.low
+    below = spec.high is None or value <= spec.high
+    if not (above and below):  # NaN is neither
         raise ConfigError(
             f"strategy.{name} = {value!r}: {cls.__name__}.{name} must lie in "
             f"[{spec.low}, {spec.high}]"
