@@ -10,9 +10,6 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Annotated, Literal
-
-import msgspec
 
 from engine.domain.calendars import Calendar
 from engine.domain.commands import ReplaceOrder
@@ -29,6 +26,7 @@ from engine.domain.events import (
 )
 from engine.domain.instruments import Instrument
 from engine.domain.market import MarketEvent
+from engine.domain.matching.venue import FillConfig, Registry
 from engine.domain.matching.working import (
     NEVER,
     Family,
@@ -39,10 +37,12 @@ from engine.domain.matching.working import (
     is_plain,
     make_working,
     refusal,
+    replace_refusal,
+    room_in,
 )
 from engine.domain.orders import Liquidity, Order, Side, TimeInForce
 
-__all__ = ["Book", "Event", "FillConfig", "Registry"]
+__all__ = ["Book", "Event"]
 
 _MAKER, _TAKER, _BUY = Liquidity.MAKER, Liquidity.TAKER, Side.BUY
 
@@ -55,43 +55,6 @@ Event = (
     | OrderReplaced
     | ReplaceRejected
 )
-
-
-class FillConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When and how much the simulated venue fills; the rules are in docs/fills.md.
-
-    Attributes:
-        timing: what a bar does to orders that arrived before it: ``next_open`` fills at its
-            open and, for resting prices, inside its range; ``next_tick`` sees only its close;
-            ``intrabar_path`` walks open, nearer extreme, other extreme, close.
-        latency_ms: milliseconds from the event that caused an order, cancel or replacement to
-            its arrival at the venue.
-        volume_limit: largest share of a datum's volume that the orders of one side may take;
-            0 for no limit.
-    """
-
-    timing: Literal["next_open", "next_tick", "intrabar_path"] = "next_open"
-    latency_ms: Annotated[int, msgspec.Meta(ge=0)] = 0
-    volume_limit: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-
-
-class Registry:
-    """What the books of one venue share.
-
-    Attributes:
-        orders: working orders by client order id.
-        groups: groups with working orders, by (strategy, group id).
-        arrivals: accepted orders so far; executions: fills so far. Both number the venue's ids.
-    """
-
-    __slots__ = ("arrivals", "executions", "groups", "name", "orders")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.orders: dict[str, Working] = {}
-        self.groups: dict[tuple[str, str], Group] = {}
-        self.arrivals = 0
-        self.executions = 0
 
 
 class Book:
@@ -247,7 +210,7 @@ class Book:
     def _allowed(self, w: Working, ts: int) -> int:
         qty = w.qty - w.cum_qty - w.taken_qty
         if w.family is not None:
-            qty = min(qty, _room_in(w.family, w, w.family.usable_qty))
+            qty = min(qty, room_in(w.family, w, w.family.usable_qty))
         if w.order.reduce_only:
             strategy_id = w.order.strategy_id
             held = -w.sign * self.positions.get(strategy_id, 0)
@@ -287,7 +250,7 @@ class Book:
         if family.parent.is_open:
             return
         for child in tuple(family.children):
-            if child.is_open and _room_in(family, child, family.parent.cum_qty) <= 0:
+            if child.is_open and room_in(family, child, family.parent.cum_qty) <= 0:
                 others = family.exited_qty > child.cum_qty
                 self.end(child, OrderCanceled, Reason.OCO if others else Reason.PARENT, ts)
 
@@ -491,7 +454,7 @@ class Book:
     def replace(self, w: Working, replace: ReplaceOrder, ts: int) -> list[Event]:
         """Change a working order for its owner, or refuse to; see docs/fills.md."""
         order_id = w.order.client_order_id
-        reason = _replace_refusal(w, replace)
+        reason = replace_refusal(w, replace)
         if reason is not None:
             return [ReplaceRejected(order_id, reason.value, ts)]
         less = replace.order_qty is not None and replace.order_qty <= w.qty
@@ -509,26 +472,3 @@ class Book:
         self.out = [OrderReplaced(order_id, w.qty, w.limit, w.stop, ts)]
         self._end_if_taken(w, ts)
         return self.finish()
-
-
-def _room_in(family: Family, child: Working, filled_qty: int) -> int:
-    """What a child may still fill when its parent has filled ``filled_qty``.
-
-    Exits (children on the other side) share it, grouped or not, so that together they never
-    sell more than was bought; a child on the parent's side has it for itself.
-    """
-    exits = child.sign != family.parent.sign
-    return filled_qty - (family.exited_qty if exits else child.cum_qty)
-
-
-def _replace_refusal(w: Working, replace: ReplaceOrder) -> Reason | None:
-    if replace.order_qty is not None and replace.order_qty <= w.cum_qty:
-        return Reason.NOT_ABOVE_FILLED
-    if replace.limit_px is not None and w.limit is None:
-        return Reason.NO_LIMIT_PRICE
-    if replace.stop_px is not None:
-        if not w.is_stop:
-            return Reason.NO_STOP_PRICE
-        if w.triggered:
-            return Reason.ALREADY_TRIGGERED
-    return None

@@ -16,10 +16,23 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from engine.domain.commands import ReplaceOrder
 from engine.domain.events import PricedBy
 from engine.domain.orders import Order, OrderType, TimeInForce
 
-__all__ = ["NEVER", "Family", "Group", "Reason", "Trailing", "Working", "make_working"]
+__all__ = [
+    "NEVER",
+    "Family",
+    "Group",
+    "Reason",
+    "Trailing",
+    "Working",
+    "is_plain",
+    "make_working",
+    "refusal",
+    "replace_refusal",
+    "room_in",
+]
 
 NEVER = 2**63 - 1
 """A time that does not come: an order without expiry, a child that is still held."""
@@ -401,3 +414,27 @@ def refusal(order: Order, arrival: int) -> Reason | None:
         if order.expire_ts < arrival:
             return Reason.EXPIRE_TS_PAST
     return None
+
+
+def replace_refusal(w: Working, replace: ReplaceOrder) -> Reason | None:
+    """Tell what is wrong with a replacement of a working order, or None."""
+    if replace.order_qty is not None and replace.order_qty <= w.cum_qty:
+        return Reason.NOT_ABOVE_FILLED
+    if replace.limit_px is not None and w.limit is None:
+        return Reason.NO_LIMIT_PRICE
+    if replace.stop_px is not None:
+        if not w.is_stop:
+            return Reason.NO_STOP_PRICE
+        if w.triggered:
+            return Reason.ALREADY_TRIGGERED
+    return None
+
+
+def room_in(family: Family, child: Working, filled_qty: int) -> int:
+    """Give what a child may still fill when its parent has filled ``filled_qty``.
+
+    Exits (children on the other side) share it, grouped or not, so that together they never
+    sell more than was bought; a child on the parent's side has it for itself.
+    """
+    exits = child.sign != family.parent.sign
+    return filled_qty - (family.exited_qty if exits else child.cum_qty)
