@@ -361,7 +361,7 @@ class StrategyHost(Actor):
                 self.ctx.publish(command)
         outbox.clear()
 
-    def on_failure(self, message: Any, error: Exception) -> bool:
+    def on_failure(self, message: Any, error: BaseException) -> bool:
         """Quarantine the strategy: drop what the hook left, cancel its orders, tell everyone."""
         hook = self._hook or _HOOK_OF.get(type(message), "on_order")
         self._hook = ""

@@ -1,0 +1,409 @@
+"""A cell at work in real time: what it does with each message, failure and ending.
+
+This is the carrier's half of supervision; it knows nothing of pykka, which only hands it messages
+one at a time (:mod:`engine.runtime.pykka_runtime`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.domain.market import MarketEvent
+from engine.errors import EngineHalted, InvariantError
+from engine.runtime.actor import Actor
+from engine.runtime.cell import MARKET_TYPES, NEVER, Cell, Routes
+from engine.runtime.clock import Clock
+from engine.runtime.mailbox import Mailbox, MailboxRules
+from engine.runtime.supervision import (
+    CellFailed,
+    CellState,
+    CellStatistics,
+    DeadLetter,
+    DeadLetters,
+    RestartBudget,
+    RestartRules,
+    Role,
+    Supervisor,
+    describe,
+    trace,
+)
+
+__all__ = ["CellLoop", "CellSpec", "Finish", "Question", "Run", "Start"]
+
+BATCH_MAX = 1024
+"""Messages handled before the actors are told of a batch though more are waiting."""
+
+Send = Callable[[str, Any, int], None]
+"""Carries a message to an actor of another cell: ``(actor, message, time of the sender)``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpec:
+    """What one cell is made of.
+
+    Attributes:
+        name: name of the cell, unique.
+        role: what its failure means.
+        actors: makes its actors; called once to begin with and once for each restart.
+        mailbox: limits of its inbox.
+        restart: how often it may be built anew; None for the core, which never is.
+    """
+
+    name: str
+    role: Role
+    actors: Callable[[], Sequence[Actor]]
+    mailbox: MailboxRules
+    restart: RestartRules | None
+
+    def __post_init__(self) -> None:
+        if (self.restart is None) != (self.role is Role.CORE):
+            raise InvariantError(f"cell {self.name}: a {self.role.name} cell with {self.restart}")
+
+
+class Run:
+    """What the cells of one engine share."""
+
+    def __init__(self, clock: Clock, dead: DeadLetters, supervisor: Supervisor, send: Send) -> None:
+        self.clock = clock
+        self.dead = dead
+        self.supervisor = supervisor
+        self.send = send
+        self.ending = False
+        self.ended = threading.Event()
+
+    def end(self) -> None:
+        """Let no further market event be handled, and wake whoever feeds or waits."""
+        self.ending = True
+        self.ended.set()
+
+
+class Start:
+    """Run ``on_start``; it is asked, so that a failure reaches whoever starts the engine."""
+
+
+class Tick:
+    """A timer is due."""
+
+
+class Finish:
+    """Handle nothing after this: run ``on_stop`` and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message whose handler's result goes back to an edge."""
+
+    actor: str
+    message: Any
+
+
+class _TickLetter:
+    __slots__ = ("message", "reply_to")
+
+    def __init__(self) -> None:
+        self.message = Tick()
+        self.reply_to = None
+
+
+class CellLoop:
+    """Handles the messages of one cell; all but what is said to be for any thread in its own.
+
+    Args:
+        spec: what the cell is made of.
+        actors: its first set of actors.
+        routes: routes of the whole engine, as this cell sees them.
+        run: what it shares with the other cells.
+    """
+
+    def __init__(self, spec: CellSpec, actors: Sequence[Actor], routes: Routes, run: Run) -> None:
+        self.spec = spec
+        self._run = run
+        self._routes = routes
+        self.mailbox = Mailbox(
+            spec.mailbox,
+            run.clock,
+            tick=_TickLetter(),
+            refused=self.refuse,
+            overrun=self._overrun,
+        )
+        self.state = CellState.STARTING
+        self.thread: threading.Thread | None = None
+        self._handled = 0
+        self._busy_since = 0
+        self._unbatched = 0
+        self._early: deque[Any] = deque()
+        self._budget = None if spec.restart is None else RestartBudget(spec.restart)
+        self._cell = self._make_cell(actors)
+        self._receive: Mapping[type, Callable[[Any], Any]] = {
+            **dict.fromkeys(MARKET_TYPES, self._on_market),
+            tuple: self._on_parcel,
+            Tick: self._on_tick,
+            Start: self._on_start,
+            Finish: self._on_finish,
+            Question: self._on_question,
+        }
+
+    def _make_cell(self, actors: Sequence[Actor]) -> Cell:
+        send = self._run.send
+
+        def outlet(actor: str, message: Any) -> None:
+            send(actor, message, self._cell.now)
+
+        def arm(deadline: int) -> None:
+            self.mailbox.deadline = deadline
+
+        return Cell(
+            self.spec.name,
+            actors,
+            self._routes,
+            outlet=outlet,
+            on_timer_change=arm,
+            absorbs=(BaseException,),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """True when it handles nothing any more; for any thread."""
+        return self.state is CellState.STOPPED or self.state is CellState.HALTED
+
+    def receive(self, message: Any) -> Any:
+        """Handle one message; nothing that a handler raises gets past this.
+
+        Raises:
+            EngineHalted: somebody waits for the answer and there is none.
+        """
+        self._busy_since = time.monotonic_ns()
+        handling = message
+        try:
+            answer = self._receive[type(message)](message)
+            handling = None
+            self._unbatched += 1
+            if self._unbatched >= BATCH_MAX or self.mailbox.empty():
+                self._unbatched = 0
+                if self.state is CellState.RUNNING:
+                    self._cell.end_batch()
+            return answer
+        except BaseException as error:
+            self._crashed(handling, error)
+            if type(message) is Start or type(message) is Question:
+                raise EngineHalted(f"cell {self.spec.name}: {describe(error)}") from error
+        finally:
+            self._handled += 1
+            self._busy_since = 0
+
+    # Messages.
+
+    def _on_market(self, event: MarketEvent) -> None:
+        # The same steps as SimRuntime's loop, one event at a time.
+        run = self._run
+        if run.ending:
+            self.refuse(event, "ENDED")
+            return
+        if self.state is not CellState.RUNNING:
+            self._early.append(event)
+            return
+        cell = self._cell
+        ts = event.ts_event
+        if cell.deadline < ts:
+            cell.fire_timers(ts)
+        if ts > cell.now:
+            cell.now = ts
+        lane = cell.lane(event.symbol)
+        lane.last = event
+        call = cell.call
+        for handler in lane.handlers:
+            call(handler, event)
+            if self._run.ending:
+                return
+
+    def _on_parcel(self, parcel: tuple[str, Any, int]) -> None:
+        if self.state is not CellState.RUNNING:
+            self._early.append(parcel)
+            return
+        actor, message, ts = parcel
+        self._reach(ts)
+        self._cell.deliver(actor, message)
+
+    def _reach(self, ts: int) -> None:
+        cell = self._cell
+        if ts > cell.now:
+            if cell.deadline < ts:
+                cell.fire_timers(ts)
+            cell.now = ts
+
+    def _on_tick(self, tick: Tick) -> None:
+        self._cell.fire_timers(self._run.clock.now() + 1)
+
+    def _on_question(self, question: Question) -> Any:
+        cell = self._cell
+        self._reach(self._run.clock.now())
+        # Typed as giving nothing; one that answers questions gives something all the same.
+        handler: Callable[[Any], Any]
+        handler = cell.actors[question.actor].handlers()[type(question.message)]
+        try:
+            answer = handler(question.message)
+        except BaseException:
+            cell.failed = (question.actor, question.message)
+            raise
+        cell.drain()
+        return answer
+
+    def _on_start(self, start: Start) -> None:
+        self.thread = threading.current_thread()
+        self._open(self._run.clock.now())
+
+    def _open(self, now: int) -> None:
+        self._cell.now = now
+        self._cell.start()
+        self.state = CellState.RUNNING
+        while self._early:
+            message = self._early.popleft()
+            self._receive[type(message)](message)
+
+    # Endings.
+
+    def _on_finish(self, finish: Finish) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Fire the timers that are due, run every ``on_stop``, let nothing in any more."""
+        if self.is_over:
+            return
+        if self.state is CellState.STARTING:
+            self._end(CellState.STOPPED)
+            return
+        cell = self._cell
+        try:
+            if not self._run.ending:
+                cell.fire_timers(max(cell.now, self._run.clock.now()) + 1)
+            cell.stop()
+            cell.end_batch()
+        except BaseException as error:
+            self._fail(None, error, CellState.HALTED)
+        else:
+            self._end(CellState.STOPPED)
+
+    def _end(self, state: CellState) -> None:
+        self.state = state
+        self.mailbox.deadline = NEVER
+        while self._early:
+            self.refuse(self._early.popleft(), state.name)
+        self.mailbox.close(state.name)
+
+    # Failures.
+
+    def _crashed(self, message: Any, error: BaseException) -> None:
+        """Bury what cannot be handled any more; then build the cell anew, or halt."""
+        if self._budget is None or self.state is CellState.STARTING:
+            self._fail(message, error, CellState.HALTED)
+            return
+        while True:
+            backoff_s = self._budget.spend(time.monotonic_ns())
+            if backoff_s is None:
+                self._fail(message, error, CellState.HALTED)
+                return
+            self._fail(message, error, CellState.BACKING_OFF)
+            self._run.ended.wait(backoff_s)
+            now = self._cell.now
+            try:
+                self._cell = self._make_cell(self.spec.actors())
+                self._open(now)
+                return
+            except BaseException as next_error:
+                message, error = None, next_error
+
+    def _fail(self, message: Any, error: BaseException, state: CellState) -> None:
+        content = _content(message)
+        actor, content = self._cell.failed or (self.spec.name, content)
+        dead = self._run.dead
+        if content is not None:
+            dead.add(DeadLetter(content, actor, f"FAILED {describe(error)}"))
+        # What the failed message had caused and nobody has handled.
+        queue = self._cell.queue
+        reason = "HALTED" if state is CellState.HALTED else "RESTARTED"
+        while queue:
+            handlers, caused = queue.popleft()
+            for handler in handlers:
+                owner = getattr(handler, "__self__", None)
+                name = owner.name if isinstance(owner, Actor) else self.spec.name
+                dead.add(DeadLetter(caused, name, reason))
+        self.state = state
+        self.mailbox.deadline = NEVER
+        if state is CellState.HALTED:
+            if self.spec.role is not Role.TELEMETRY:
+                self._run.end()
+            self._end(state)
+        self._report(self.spec.role, actor, content, error, state)
+
+    def _report(
+        self, role: Role, actor: str, content: Any, error: BaseException, state: CellState
+    ) -> None:
+        self._run.supervisor.report(
+            CellFailed(
+                cell=self.spec.name,
+                role=role,
+                actor=actor,
+                message=content,
+                error=describe(error),
+                traceback=trace(error),
+                state=state,
+            )
+        )
+
+    def refuse(self, message: Any, reason: str) -> None:
+        """Make a dead letter of a message that will not be handled; for any thread."""
+        actor = self.spec.name
+        if type(message) is tuple:
+            actor, message, _ = message
+        elif isinstance(message, Question):
+            actor, message = message.actor, message.message
+        elif type(message) in _OWN:
+            return
+        self._run.dead.add(DeadLetter(message, actor, reason))
+
+    def _overrun(self, message: Any) -> None:
+        """Halt the engine: a message that must not be lost found no room; for any thread."""
+        self.refuse(message, "MAILBOX_FULL")
+        self._run.end()
+        content = _content(message)
+        rules = self.spec.mailbox
+        error = EngineHalted(
+            f"no room for {type(content).__name__} in the mailbox of {rules.capacity} within "
+            f"{rules.deadline_s:g} s"
+        )
+        # Whatever the cell is: a lost order or fill is the core's failure.
+        self._report(Role.CORE, self.spec.name, content, error, CellState.HALTED)
+
+    def statistics(self) -> CellStatistics:
+        """Give the heartbeat; for any thread, without a lock."""
+        since, mailbox = self._busy_since, self.mailbox
+        return CellStatistics(
+            cell=self.spec.name,
+            role=self.spec.role,
+            state=self.state,
+            now=self._cell.now,
+            handled=self._handled,
+            busy_ns=time.monotonic_ns() - since if since else 0,
+            depth=mailbox.depth,
+            peak_depth=mailbox.peak_depth,
+            conflated=mailbox.conflated,
+            dropped=mailbox.dropped,
+            waits=mailbox.waits,
+            restarts=0 if self._budget is None else self._budget.restarts,
+        )
+
+
+_OWN = frozenset({Tick, Start, Finish})
+
+
+def _content(message: Any) -> Any:
+    if type(message) is tuple:
+        return message[1]
+    if isinstance(message, Question):
+        return message.message
+    return None if type(message) in _OWN else message
