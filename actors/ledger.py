@@ -82,11 +82,13 @@ class Ledger(Actor):
         quantity, cost, realized = apply_fill(holding.quantity, cost_before, signed_qty, notional)
         holding.quantity = quantity
         holding.cost = cost
-        commission = fill.commission
-        self.books.post(
-            (self._cash, -notional - commission),
-            (holding.position, cost - cost_before),
-            (holding.realized, -realized),
-            (holding.commission, commission),
+        self.books.post_fill(
+            self._cash,
+            holding.position,
+            holding.realized,
+            holding.commission,
+            cost - cost_before,
+            realized,
+            fill.commission,
         )
         self.ctx.publish(PositionChanged(fill, quantity, cost, realized, self._cash.balance))

@@ -20,10 +20,12 @@ from engine.domain.events import (
     OrderSubmitted,
     ReplaceRejected,
 )
-from engine.domain.orders import OrderStatus
+from engine.domain.orders import TERMINAL, OrderStatus
 from engine.errors import InvariantError
 
+# Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _S = OrderStatus
+_FILLED, _ACCEPTED = _S.FILLED, _S.ACCEPTED
 
 _WORKING: dict[type, OrderStatus] = {
     OrderFilled: _S.PARTIALLY_FILLED,
@@ -109,7 +111,7 @@ def next_status(status: OrderStatus, event: type, cum_qty: int, leaves_qty: int)
     except KeyError:
         raise InvariantError(f"{event.__name__} cannot happen to a {status.name} order") from None
     if event is OrderFilled:
-        return OrderStatus.FILLED if leaves_qty == 0 and not status.is_terminal else after
-    if after is OrderStatus.ACCEPTED and cum_qty:
+        return _FILLED if leaves_qty == 0 and status not in TERMINAL else after
+    if after is _ACCEPTED and cum_qty:
         return OrderStatus.PARTIALLY_FILLED
     return after

@@ -69,10 +69,10 @@ class OrderStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """True when the order can no longer work (a late fill may still be booked)."""
-        return self in _TERMINAL
+        return self in TERMINAL
 
 
-_TERMINAL = frozenset(
+TERMINAL = frozenset(
     {
         OrderStatus.DENIED,
         OrderStatus.FILLED,
@@ -81,6 +81,7 @@ _TERMINAL = frozenset(
         OrderStatus.EXPIRED,
     }
 )
+"""Statuses in which an order no longer works."""
 
 
 class Liquidity(StrEnum):

@@ -156,12 +156,18 @@ def initial_cash(config: Config) -> int:
 
 
 def _chunks(data: MarketData, rows: int) -> Iterator[Columns]:
+    alone = len(data.instruments) == 1
     for frame in data.chunks(rows):
-        yield _columns(frame)
+        yield columns_of(frame, alone=alone)
 
 
-def _columns(frame: pl.DataFrame) -> Columns:
-    return {column.name: column.to_list() for column in frame.iter_columns()}
+def columns_of(frame: pl.DataFrame, *, alone: bool) -> Columns:
+    """Turn a chunk into lists of integers; a lone series needs no series numbers."""
+    return {
+        column.name: column.to_list()
+        for column in frame.iter_columns()
+        if not (alone and column.name == "series")
+    }
 
 
 def _counting(progress: Progress | None, total: int) -> Callable[[int], None] | None:

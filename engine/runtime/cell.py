@@ -66,12 +66,12 @@ class Lane:
 class CellContext:
     """The :class:`~engine.runtime.actor.Context` of one actor in one cell."""
 
-    __slots__ = ("_actor", "_cell", "_handlers", "lane", "last", "publish", "send")
+    __slots__ = ("_actor", "_cell", "_watched", "lane", "last", "publish", "send")
 
     def __init__(self, cell: Cell, actor: Actor) -> None:
         self._cell = cell
         self._actor = actor
-        self._handlers: dict[str, Handler] = {}
+        self._watched: dict[str, tuple[Lane, Handler]] = {}
         # Bound once: an actor's publish is then one call, not two.
         self.publish = cell.publish
         self.send = cell.send
@@ -93,18 +93,19 @@ class CellContext:
 
     def watch(self, symbol: str) -> None:
         """Receive a symbol's market events ahead of the fixed destinations."""
-        handler = self._handlers.get(symbol) or self._handler(symbol)
-        self._cell.lane(symbol).watch(handler)
+        lane, handler = self._watched.get(symbol) or self._place(symbol)
+        lane.watch(handler)
 
     def unwatch(self, symbol: str) -> None:
         """Stop receiving a symbol's market events."""
-        handler = self._handlers.get(symbol) or self._handler(symbol)
-        self._cell.lane(symbol).unwatch(handler)
+        lane, handler = self._watched.get(symbol) or self._place(symbol)
+        lane.unwatch(handler)
 
-    def _handler(self, symbol: str) -> Handler:
-        handler = self._cell.market_handler(self._actor, symbol)
-        self._handlers[symbol] = handler
-        return handler
+    def _place(self, symbol: str) -> tuple[Lane, Handler]:
+        cell = self._cell
+        place = cell.lane(symbol), cell.market_handler(self._actor, symbol)
+        self._watched[symbol] = place
+        return place
 
 
 class Cell:
@@ -245,9 +246,12 @@ class Cell:
         """Ask the actor whose handler raised whether it can deal with that."""
         owner = self._owners.get(id(handler)) or getattr(handler, "__self__", None)
         actor = owner if isinstance(owner, Actor) else None
-        if actor is not None and isinstance(error, self._absorbs):
-            if actor.on_failure(message, error):
-                return True
+        if actor is None or not isinstance(error, self._absorbs):
+            dealt_with = False
+        else:
+            dealt_with = actor.on_failure(message, error)
+        if dealt_with:
+            return True
         self.failed = (self.name if actor is None else actor.name, message)
         return False
 

@@ -115,7 +115,7 @@ class SimRuntime:
             for handler in lane.handlers:
                 try:
                     handler(event)
-                except Exception as error:
+                except BaseException as error:
                     if not cell.absorbed(handler, event, error):
                         raise
                 if queue:
@@ -132,16 +132,16 @@ def _units(instruments: Sequence[Instrument]) -> tuple[list[int], list[int], lis
     )
 
 
-def _naming(chunk: Columns, instruments: Sequence[Instrument]) -> tuple[Any, Any, Any]:
+def _naming(chunk: Columns, instruments: Sequence[Instrument]) -> tuple[Iterable[Any], ...]:
     px_units, qty_units, symbols = _units(instruments)
-    if len(instruments) == 1:
-        return repeat(symbols[0]), repeat(px_units[0]), repeat(qty_units[0])
-    series = chunk["series"]
-    return (
-        map(symbols.__getitem__, series),
-        map(px_units.__getitem__, series),
-        map(qty_units.__getitem__, series),
-    )
+    return tuple(_spread(values, chunk) for values in (symbols, px_units, qty_units))
+
+
+def _spread(values: list[Any], chunk: Columns) -> Iterable[Any]:
+    """Give each row its series' value; no look-up where all series have the same."""
+    if len(set(values)) == 1:
+        return repeat(values[0])
+    return map(values.__getitem__, chunk["series"])
 
 
 def bar_events(chunk: Columns, instruments: Sequence[Instrument]) -> Iterable[Bar]:

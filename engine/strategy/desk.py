@@ -25,6 +25,8 @@ from engine.strategy.views import OrderHandle, Position
 
 __all__ = ["Desk"]
 
+_MARKET = OrderType.MARKET
+
 Command = SubmitOrder | CancelOrder | ReplaceOrder | Signal
 
 
@@ -118,21 +120,30 @@ class Desk:
         tag: str | None = None,
     ) -> OrderHandle:
         """Submit a market order of ``units`` quantity units."""
-        instrument = self.instruments[symbol]
+        # Positional, in the order of the fields: this is every strategy's hot path.
+        order_id = self.next_id()
         order = Order(
-            self.next_id(),
+            order_id,
             self.strategy_id,
             symbol,
             side,
-            OrderType.MARKET,
+            _MARKET,
             units,
-            self.now,
+            self._ctx.now,
             self._time_in_force,
-            reduce_only=reduce_only,
-            group_id=self.group,
-            tag=tag,
+            None,
+            None,
+            None,
+            None,
+            None,
+            reduce_only,
+            None,
+            self.group,
+            tag,
         )
-        return self.submit(order, instrument)
+        handle = self.orders[order_id] = OrderHandle(order, self.instruments[symbol])
+        self.outbox.append(SubmitOrder(order))
+        return handle
 
     def order(
         self,

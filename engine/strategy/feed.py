@@ -62,10 +62,11 @@ class SymbolFeed:
         """Carry bars whose indicators are known beforehand; ``bar.seq`` is the row."""
         desk, outbox, flush = self._desk, self._desk.outbox, self._flush
         frame = source.frame
+        alone = len(desk.instruments) == 1 and self._symbol not in source.frames
+        if alone:
+            source.frames[self._symbol] = frame
         own = source.frame_of(self._symbol)
         own.columns = columns
-        alone = len(desk.instruments) == 1
-        frame.columns = columns
 
         def on_bar(bar: Bar) -> None:
             row = bar.seq
@@ -84,7 +85,7 @@ class SymbolFeed:
             row = bar.seq
             if row < first_row:
                 return
-            frame.index = own.index = row
+            frame.index = row
             desk.event = bar
             call(bar)
             if outbox:

@@ -7,6 +7,7 @@ from collections import deque
 
 from engine.domain.market import Bar
 from engine.ports import MarketData
+from engine.research.backtest import columns_of
 from engine.runtime.sim_runtime import bar_events
 
 CHUNK_ROWS = 4096
@@ -48,7 +49,7 @@ def floor_seconds(data: MarketData) -> float:
     on_bar = SmaCrossByHand().on_bar
     began = time.process_time()
     for frame in data.chunks(CHUNK_ROWS):
-        chunk = {column.name: column.to_list() for column in frame.iter_columns()}
+        chunk = columns_of(frame, alone=True)
         for bar in bar_events(chunk, data.instruments):
             on_bar(bar)
     return time.process_time() - began
