@@ -221,7 +221,8 @@ class RiskGate(Actor):
         """Look at everything the measured checks need."""
         if last is not exposure.seen:
             self._mark(exposure, last)
-        if len(self._active) > 1:
+        active = self._active
+        if len(active) > 1 or (active and exposure.symbol not in active):
             self._mark_all()
         quantity, px = order.order_qty, exposure.px
         own_px = order.limit_px or order.stop_px or px

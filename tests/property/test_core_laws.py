@@ -19,7 +19,8 @@ from engine.domain.events import (
     PositionChanged,
 )
 from engine.domain.ledger import AccountKind
-from engine.domain.orders import OrderStatus, Side
+from engine.domain.orders import Order, OrderStatus, Side
+from engine.domain.risk import CheckInputs
 from tests.simulation.rig import NO_LIMITS, Core, columns
 from tests.simulation.scripts import Scenario, scenarios
 
@@ -168,6 +169,67 @@ def test_reservations_are_those_of_the_open_orders(scenario: Scenario) -> None:
             assert exposure.buys == exposure.sells == 0
             if not exposure.quantity:
                 assert symbol not in core.gate._active
+
+
+def measured_anew(core: Core, order: Order) -> CheckInputs:
+    """Say what the gate must look at, from its open orders and positions alone."""
+    gate = core.gate
+    worst: dict[str, int] = {}
+    value: dict[str, int] = {}
+    for instrument in core.instruments:
+        symbol = instrument.symbol
+        last = core.cell.last(symbol)
+        if last is None:
+            continue
+        held = sum(quantity for (_, s), quantity in gate._held.items() if s == symbol)
+        buys = sells = 0
+        for working in gate._open.values():
+            if working.order.symbol == symbol and not working.order.reduce_only:
+                if working.order.side is Side.BUY:
+                    buys += working.leaves
+                else:
+                    sells += working.leaves
+        value[symbol] = instrument.notional(last.last_px, held)
+        most = max(abs(held + buys), abs(held - sells))
+        worst[symbol] = instrument.notional(last.last_px, most)
+        if symbol != order.symbol:
+            continue
+        own_px = order.limit_px or order.stop_px or last.last_px
+        order_value = instrument.notional(own_px, order.order_qty)
+        before = after = worst[symbol]
+        low = held - sells
+        if not order.reduce_only:
+            buys += order.order_qty if order.side is Side.BUY else 0
+            sells += order.order_qty if order.side is Side.SELL else 0
+            more = max(abs(held + buys), abs(held - sells))
+            if more > most:
+                after = instrument.notional(max(own_px, last.last_px), more)
+        shorts = int(held - sells < min(low, 0))
+    return CheckInputs(
+        order_value,
+        before,
+        after,
+        sum(worst.values()) - before + after,
+        gate._cash + sum(value.values()),
+        gate._day_start,
+        int(order.reduce_only),
+        shorts,
+    )
+
+
+@pytest.mark.req("P10", "D11")
+@given(scenarios())
+def test_the_gate_measures_what_is_there(scenario: Scenario) -> None:
+    core = core_of(scenario)
+    measure = core.gate._measure
+
+    def checked(order: Order, *rest: Any) -> CheckInputs:
+        inputs = measure(order, *rest)
+        assert inputs == measured_anew(core, order)
+        return inputs
+
+    core.gate._measure = checked  # type: ignore[method-assign]
+    core.run(columns(scenario.series))
 
 
 @pytest.mark.req("D14")
