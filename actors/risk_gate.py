@@ -33,6 +33,7 @@ from engine.domain.events import (
     Severity,
 )
 from engine.domain.instruments import Instrument
+from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT, div_half_even
 from engine.domain.orders import Order, OrderType, Side
 from engine.domain.risk import (
@@ -251,11 +252,31 @@ class RiskGate(Actor):
         )
 
     def _mark_all(self) -> None:
-        """Bring the account's totals up to the latest prices: what has not moved costs a look."""
+        """Bring the account's totals up to the latest prices: what has not moved costs a look.
+
+        Written out for the common case, a price that moved under unchanged quantities: with many
+        positions this loop is most of a check.
+        """
+        held_move = worst_move = 0
         for exposure in self._active.values():
             last = exposure.lane.last  # type: ignore[union-attr]  # active: it has a lane
-            if last is not exposure.seen:
+            if last is exposure.seen:
+                continue
+            if exposure.seen is None or exposure.divisor != 1:
                 self._mark(exposure, last)
+                continue
+            exposure.seen = last
+            px = last.close_px if type(last) is Bar else last.last_px
+            move = (px - exposure.px) * exposure.factor
+            exposure.px = px
+            held = exposure.quantity * move
+            worst = exposure.worst_qty * move
+            exposure.held_value += held
+            exposure.worst_value += worst
+            held_move += held
+            worst_move += worst
+        self._held_value += held_move
+        self._worst_value += worst_move
 
     def _mark(self, exposure: _Exposure, last: Any) -> None:
         """Value one symbol at its latest price and carry the change into the totals."""

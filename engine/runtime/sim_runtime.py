@@ -7,8 +7,10 @@ set. With a seed, events of equal time are permuted: what real concurrency could
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from typing import Any
 
@@ -60,6 +62,10 @@ class SimRuntime:
             chunks: column chunks in time order.
             progress: called with the number of events after each chunk.
         """
+        with _no_garbage_scans():
+            self._run(chunks, progress)
+
+    def _run(self, chunks: Iterable[Columns], progress: Callable[[int], None] | None) -> None:
         cell = self._cell
         cell.now = self._start_ts
         cell.start()
@@ -67,6 +73,7 @@ class SimRuntime:
         for chunk in chunks:
             self._run_chunk(chunk)
             cell.end_batch()
+            gc.collect(1)
             if progress is not None:
                 progress(len(chunk["ts_event"]))
             if self._stopped:
@@ -122,6 +129,22 @@ class SimRuntime:
                     drain()
                     if self._stopped:
                         return
+
+
+@contextmanager
+def _no_garbage_scans() -> Iterator[None]:
+    """Keep the cyclic collector out of the event loop.
+
+    Messages hold no cycles, so its scans during the loop find nothing and cost a tenth of it; the
+    young generations, where a strategy's own cycles land, are collected after every chunk.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _units(instruments: Sequence[Instrument]) -> tuple[list[int], list[int], list[str]]:
