@@ -143,9 +143,13 @@ class OrderRouter(Actor):
     def on_report(self, report: VenueReport) -> None:
         """Apply any other report and pass it on; a repeated terminal report changes nothing."""
         record = self.orders.get(report.client_order_id)
+        kind = type(report)
+        if record is None and kind in (CancelRejected, ReplaceRejected):
+            # It crossed the end of its order, which has been forgotten since.
+            self.ctx.publish(report)
+            return
         if record is None:
             raise InvariantError(f"a report on unknown order {report.client_order_id}: {report}")
-        kind = type(report)
         before = record.status
         if before in TERMINAL and kind not in TRANSITIONS[before]:
             return

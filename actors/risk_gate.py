@@ -105,14 +105,19 @@ class _Exposure:
 
 
 class _Open:
-    """What an approved order still reserves."""
+    """What an approved order still reserves.
 
-    __slots__ = ("exposure", "leaves", "order")
+    While replacements are on their way (``pending``) the order has its largest quantity, and
+    ``order.order_qty - leaves`` is always what has filled.
+    """
+
+    __slots__ = ("exposure", "leaves", "order", "pending")
 
     def __init__(self, order: Order, exposure: _Exposure) -> None:
         self.order = order
         self.exposure = exposure
         self.leaves = order.order_qty
+        self.pending = 0
 
 
 class RiskGate(Actor):
@@ -331,11 +336,13 @@ class RiskGate(Actor):
         filled = 0
         if open_order is not None:
             leaves_qty = fill.leaves_qty
+            if leaves_qty == 0:
+                del self._open[fill.client_order_id]
+            elif open_order.pending:
+                leaves_qty = open_order.order.order_qty - fill.cum_qty
             if not open_order.order.reduce_only:
                 filled = leaves_qty - open_order.leaves
             open_order.leaves = leaves_qty
-            if leaves_qty == 0:
-                del self._open[fill.client_order_id]
         self._book(exposure, _BUY if fill.signed_qty > 0 else _SELL, filled)
 
     def on_order_ended(self, event: OrderEnded) -> None:
@@ -347,9 +354,9 @@ class RiskGate(Actor):
     def on_replace_order(self, replace: ReplaceOrder) -> None:
         """Judge a replacement as the order it would become, and reserve the larger of both."""
         open_order = self._open.get(replace.client_order_id)
-        if open_order is None:
-            rejected = ReplaceRejected(replace.client_order_id, "UNKNOWN_ORDER", replace.ts_init)
-            self.ctx.publish(rejected)
+        if open_order is None or open_order.order.strategy_id != replace.strategy_id:
+            reason = "UNKNOWN_ORDER" if open_order is None else "NOT_OWNER"
+            self.ctx.publish(ReplaceRejected(replace.client_order_id, reason, replace.ts_init))
             return
         order = open_order.order
         filled = order.order_qty - open_order.leaves
@@ -373,6 +380,7 @@ class RiskGate(Actor):
             self.ctx.publish(rejected)
             return
         open_order.order = msgspec.structs.replace(changed, order_qty=kept + filled)
+        open_order.pending += 1
         verdict = Verdict(replace.client_order_id, self.ctx.now, None, inputs)
         self.ctx.publish(ReplaceApproved(replace, verdict))
 
@@ -382,12 +390,16 @@ class RiskGate(Actor):
         if open_order is None:
             return
         order = open_order.order
-        leaves = event.order_qty - (order.order_qty - open_order.leaves)
+        quantity = event.order_qty
+        if open_order.pending > 1:
+            quantity = max(quantity, order.order_qty)
+        open_order.pending = max(open_order.pending - 1, 0)
+        leaves = quantity - (order.order_qty - open_order.leaves)
         if not order.reduce_only:
             self._book(open_order.exposure, order.side, leaves - open_order.leaves)
         open_order.leaves = leaves
         open_order.order = msgspec.structs.replace(
-            order, order_qty=event.order_qty, limit_px=event.limit_px, stop_px=event.stop_px
+            order, order_qty=quantity, limit_px=event.limit_px, stop_px=event.stop_px
         )
 
     def on_set_trading_state(self, command: SetTradingState) -> None:

@@ -184,7 +184,8 @@ def measured_anew(core: Core, order: Order) -> CheckInputs:
         held = sum(quantity for (_, s), quantity in gate._held.items() if s == symbol)
         buys = sells = 0
         for working in gate._open.values():
-            if working.order.symbol == symbol and not working.order.reduce_only:
+            replaced = working.order.client_order_id == order.client_order_id
+            if working.order.symbol == symbol and not working.order.reduce_only and not replaced:
                 if working.order.side is Side.BUY:
                     buys += working.leaves
                 else:

@@ -1,0 +1,258 @@
+"""The router alone: every message it knows, with a recorder for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.order_router import OrderRouter
+from engine.domain.commands import CancelOrder, OrderApproved, ReplaceApproved, ReplaceOrder
+from engine.domain.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    OrderSubmitted,
+    PricedBy,
+    ReplaceRejected,
+)
+from engine.domain.orders import Liquidity, Order, OrderStatus, OrderType, Side
+from engine.domain.risk import Verdict
+from engine.errors import InvariantError
+from engine.runtime.actor import Actor, Handler
+from engine.runtime.cell import Cell
+
+PUBLISHED = (
+    OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled, OrderExpired, OrderReplaced,
+    OrderFilled, CancelRejected, ReplaceRejected,
+)  # fmt: skip
+
+
+class Keeper(Actor):
+    """Keeps what it receives."""
+
+    def __init__(self, name: str, *kinds: type) -> None:
+        super().__init__(name)
+        self.kinds = kinds
+        self.kept: list[Any] = []
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return dict.fromkeys(self.kinds, self.kept.append)
+
+
+class Rig:
+    def __init__(self, keep_closed: int = 10) -> None:
+        self.router = OrderRouter("order_router", venue="venue", keep_closed=keep_closed)
+        self.venue = Keeper("venue", Order, CancelOrder, ReplaceOrder)
+        self.world = Keeper("world", *PUBLISHED)
+        routes = dict.fromkeys(PUBLISHED, ("world",))
+        self.cell = Cell("core", [self.router, self.venue, self.world], routes)
+
+    def tell(self, *messages: Any) -> list[Any]:
+        """Deliver messages; give what was published because of them."""
+        before = len(self.world.kept)
+        for message in messages:
+            self.cell.deliver("order_router", message)
+        return self.world.kept[before:]
+
+    def approve(self, order_id: str = "O", qty: int = 10) -> list[Any]:
+        return self.tell(approval(order_id, qty))
+
+    def status(self, order_id: str = "O") -> OrderStatus:
+        return self.router.orders[order_id].status
+
+
+def approval(order_id: str = "O", qty: int = 10) -> OrderApproved:
+    order = Order(order_id, "S", "X", Side.BUY, OrderType.LIMIT, qty, 5, limit_px=100)
+    return OrderApproved(order, Verdict(order_id, 7, None, None))
+
+
+def fill(qty: int, cum: int, leaves: int, exec_id: str = "E1", order_id: str = "O") -> OrderFilled:
+    return OrderFilled(
+        order_id, exec_id, "S", "X", qty, 100, cum, leaves, 0, 0, Liquidity.TAKER, 9,
+        PricedBy.TRADE, 0, 9,
+    )  # fmt: skip
+
+
+ACCEPTED, CANCELED = OrderAccepted("O", "V", 8), OrderCanceled("O", "USER", 9)
+CANCEL, REPLACE = CancelOrder("O", "S", 6), ReplaceOrder("O", "S", 6, order_qty=20)
+MAY_REPLACE = ReplaceApproved(REPLACE, Verdict("O", 6, None, None))
+
+
+def test_an_approved_order_is_sent_and_told() -> None:
+    rig = Rig()
+    assert rig.approve() == [OrderSubmitted("O", 7)]
+    assert rig.venue.kept == [approval().order]
+    assert rig.status() is OrderStatus.PENDING_NEW
+
+
+@pytest.mark.req("P2")
+def test_an_order_is_sent_once() -> None:
+    rig = Rig()
+    rig.approve()
+    with pytest.raises(InvariantError, match="order O was approved twice"):
+        rig.approve()
+    assert len(rig.venue.kept) == 1
+
+
+def test_only_an_approved_order_has_a_way_in() -> None:
+    assert Order not in Rig().router.handlers()
+    assert ReplaceOrder not in Rig().router.handlers()
+
+
+@pytest.mark.req("P6")
+def test_a_repeated_fill_counts_once() -> None:
+    rig = Rig()
+    rig.approve()
+    first, second = fill(4, 4, 6, "E1"), fill(6, 10, 0, "E2")
+    assert rig.tell(ACCEPTED, first, first, second, first, second) == [ACCEPTED, first, second]
+    record = rig.router.orders["O"]
+    assert (record.cum_qty, record.leaves_qty, record.status) == (10, 0, OrderStatus.FILLED)
+
+
+@pytest.mark.req("P6")
+def test_a_fill_before_the_acknowledgement_and_after_the_cancel_is_booked() -> None:
+    rig = Rig()
+    rig.approve()
+    early, late = fill(4, 4, 6, "E1"), fill(1, 5, 5, "E2")
+    assert rig.tell(early, ACCEPTED) == [early, ACCEPTED]
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    assert rig.tell(CANCELED, late) == [CANCELED, late]
+    assert rig.status() is OrderStatus.CANCELED
+    assert rig.router.orders["O"].cum_qty == 5
+
+
+def test_a_fill_or_report_of_an_order_nobody_sent_is_a_bug() -> None:
+    rig = Rig()
+    with pytest.raises(InvariantError, match="a fill of unknown order O"):
+        rig.tell(fill(1, 1, 0))
+    with pytest.raises(InvariantError, match="a report on unknown order O"):
+        rig.tell(ACCEPTED)
+
+
+@pytest.mark.parametrize("report", [CANCELED, OrderExpired("O", "DAY", 9)])
+def test_a_repeated_end_changes_nothing(report: Any) -> None:
+    rig = Rig()
+    rig.approve()
+    assert rig.tell(ACCEPTED, report, report, CANCELED) == [ACCEPTED, report]
+
+
+def test_a_rejected_order_is_over() -> None:
+    rig = Rig()
+    rig.approve()
+    rejected = OrderRejected("O", "no margin, sorry", 9)
+    assert rig.tell(rejected, ACCEPTED, CANCELED) == [rejected]
+    assert rig.status() is OrderStatus.REJECTED
+
+
+@pytest.mark.parametrize("ask", ["cancel", "replace"])
+@pytest.mark.parametrize(
+    ("prepare", "owner", "reason"),
+    [
+        (None, "S", "UNKNOWN_ORDER"),
+        ([], "T", "NOT_OWNER"),
+        ([ACCEPTED, CANCELED], "S", "ALREADY_CANCELED"),
+        ([fill(10, 10, 0)], "S", "ALREADY_FILLED"),
+        ([OrderExpired("O", "DAY", 9)], "S", "ALREADY_EXPIRED"),
+        ([OrderRejected("O", "x", 9)], "S", "ALREADY_REJECTED"),
+        ([CANCEL], "S", "ALREADY_PENDING_CANCEL"),
+    ],
+)
+def test_what_cannot_be_canceled_or_replaced_is_answered_here(
+    ask: str, prepare: list[Any] | None, owner: str, reason: str
+) -> None:
+    rig = Rig()
+    if prepare is not None:
+        rig.approve()
+        rig.tell(*prepare)
+    sent = len(rig.venue.kept)
+    if ask == "cancel":
+        assert rig.tell(CancelOrder("O", owner, 11)) == [CancelRejected("O", reason, 11)]
+    else:
+        replace = ReplaceOrder("O", owner, 11, order_qty=20)
+        asked = ReplaceApproved(replace, Verdict("O", 11, None, None))
+        assert rig.tell(asked) == [ReplaceRejected("O", reason, 11)]
+    assert len(rig.venue.kept) == sent
+
+
+def test_a_cancel_is_passed_on_and_its_refusal_puts_the_order_back_to_work() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED, fill(4, 4, 6))
+    assert rig.tell(CANCEL) == []
+    assert rig.venue.kept[-1] is CANCEL
+    assert rig.status() is OrderStatus.PENDING_CANCEL
+    rig.tell(CancelRejected("O", "TOO_LATE", 9))
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+
+
+def test_a_replacement_is_passed_on_and_changes_what_is_open() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED, fill(4, 4, 6), MAY_REPLACE)
+    assert rig.venue.kept[-1] is REPLACE
+    assert rig.status() is OrderStatus.PENDING_REPLACE
+    rig.tell(OrderReplaced("O", 20, 100, None, 9))
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    assert rig.router.orders["O"].leaves_qty == 16
+
+
+def test_closed_orders_are_remembered_up_to_a_number() -> None:
+    rig = Rig(keep_closed=2)
+    for number in range(4):
+        order_id = f"O{number}"
+        rig.approve(order_id)
+        rig.tell(fill(10, 10, 0, f"E{number}", order_id))
+    assert list(rig.router.orders) == ["O2", "O3"]
+    rig.approve("open")
+    assert "open" in rig.router.orders
+
+
+@pytest.mark.parametrize("keep_closed", [0, 1])
+def test_the_refusal_of_a_cancel_that_crossed_the_end_is_passed_on(keep_closed: int) -> None:
+    # The cancel was on its way while the order filled and others pushed it out of memory.
+    rig = Rig(keep_closed)
+    rig.approve()
+    rig.tell(CANCEL, fill(10, 10, 0))
+    for number in range(keep_closed):
+        rig.approve(f"P{number}")
+        rig.tell(fill(10, 10, 0, f"F{number}", f"P{number}"))
+    assert "O" not in rig.router.orders
+    refusal = CancelRejected("O", "UNKNOWN_ORDER", 12)
+    assert rig.tell(refusal) == [refusal]
+    assert "O" not in rig.router.orders
+
+
+reports = st.lists(
+    st.sampled_from(
+        [ACCEPTED, fill(4, 4, 6, "E1"), fill(6, 10, 0, "E2"), CANCELED, CANCEL,
+         OrderExpired("O", "DAY", 9), CancelRejected("O", "UNKNOWN_ORDER", 9)]
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@pytest.mark.req("P6")
+@given(reports)
+def test_fills_survive_any_order_of_reports(script: list[Any]) -> None:
+    rig = Rig()
+    rig.approve()
+    told = []
+    for message in script:
+        # A second acknowledgement may be impossible; a fill never is.
+        with nullcontext() if type(message) is OrderFilled else suppress(InvariantError):
+            told += rig.tell(message)
+    fills = [event for event in told if type(event) is OrderFilled]
+    expected = {m.exec_id for m in script if type(m) is OrderFilled}
+    assert {event.exec_id for event in fills} == expected
+    assert len(fills) == len(expected)
+    ends = [e for e in told if type(e) in (OrderCanceled, OrderExpired)]
+    assert len(ends) <= 1
