@@ -38,14 +38,11 @@ from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 from engine.strategy.base import Strategy
 from engine.strategy.desk import Desk
-from engine.strategy.feed import SymbolFeed, make_bar_feed, make_tick_feed
+from engine.strategy.feed import ColumnsOf, SymbolFeed, make_bar_feed, make_tick_feed
 from engine.strategy.indicators import Studies
 from engine.strategy.views import Fill
 
 __all__ = ["StrategyHost", "TimerFired"]
-
-ColumnsOf = Callable[[str], Mapping[str, Any]]
-"""Gives the whole series of a symbol as arrays, when the data is known beforehand."""
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _INITIALIZED, _ACCEPTED = OrderStatus.INITIALIZED, OrderStatus.ACCEPTED
@@ -171,7 +168,7 @@ class StrategyHost(Actor):
             studies.base,
             studies.aggregates,
             calendar=self._calendar,
-            columns=None if self._columns_of is None else self._columns_of(symbol),
+            columns_of=self._columns_of,
             warm_up=strategy.warm_up,
         )
         self._stops.append(stop)

@@ -66,9 +66,7 @@ class StrategyError(TetradError):
         traceback: its full traceback text.
     """
 
-    def __init__(
-        self, strategy_id: str, hook: str, event: str, error: str, traceback: str
-    ) -> None:
+    def __init__(self, strategy_id: str, hook: str, event: str, error: str, traceback: str) -> None:
         super().__init__(f"strategy {strategy_id} failed in {hook} on {event}: {error}")
         self.strategy_id = strategy_id
         self.hook = hook

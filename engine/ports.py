@@ -6,7 +6,7 @@ together. A port is a role, an adapter is a technology in that role.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TYPE_CHECKING, Literal, Protocol
 
 from engine.domain.instruments import Instrument
@@ -85,10 +85,12 @@ class MarketData(Protocol):
         * quotes: series, seq, ts_event, bid, ask, bid_size, ask_size
         """
 
-    def columns(self, symbol: str) -> Mapping[str, npt.NDArray[np.generic]]:
+    def columns(
+        self, symbol: str, names: Collection[str] | None = None
+    ) -> Mapping[str, npt.NDArray[np.generic]]:
         """Give one symbol's whole series as read-only arrays; row i is the one with seq i.
 
-        Times (``ts_open`` for bars, ``ts_event``) are Int64 UTC ns; all else is Float64, the
+        ``names`` chooses columns, for each takes eight bytes a row; None gives all. Times (``ts_open`` for bars, ``ts_event``) are Int64 UTC ns; all else is Float64, the
         double nearest to units over ``10 ** decimals``.
 
         Raises:

@@ -15,7 +15,7 @@ from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
 from actors.sim_venue import SimVenue
-from actors.strategy_host import ColumnsOf, StrategyHost
+from actors.strategy_host import StrategyHost
 from engine.config import Config
 from engine.domain.commands import OrderApproved, ReplaceApproved
 from engine.domain.events import (
@@ -39,6 +39,7 @@ from engine.ports import Journal
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
+from engine.strategy.feed import ColumnsOf
 
 __all__ = ["KIND_TYPES", "build_core", "routes"]
 

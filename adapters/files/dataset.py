@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,12 +112,18 @@ class Dataset:
         blocks = self._solo_blocks() if len(self._series) == 1 else self._merged_blocks()
         return _cut(blocks, rows)
 
-    def columns(self, symbol: str) -> dict[str, npt.NDArray[np.generic]]:
+    def columns(
+        self, symbol: str, names: Collection[str] | None = None
+    ) -> dict[str, npt.NDArray[np.generic]]:
         """Give one symbol's whole series as read-only arrays, row i being seq i.
 
         Bars: ``ts_open``, ``ts_event`` (Int64 UTC ns); ``open``, ``high``, ``low``, ``close``,
         ``volume`` (Float64). Trades and quotes: ``ts_event`` and their values. A float is the
         double nearest to its units over ``10 ** decimals``, as events compute it.
+
+        Args:
+            symbol: whose series.
+            names: which of its columns; all when None. Each takes eight bytes a row.
 
         Raises:
             KeyError: the dataset has no such symbol.
@@ -125,17 +131,26 @@ class Dataset:
         series = next((item for item in self._series if item.instrument.symbol == symbol), None)
         if series is None:
             raise KeyError(symbol)
-        ts = np.empty(series.rows, np.int64)
-        values = [np.empty(series.rows, np.float64) for _ in VALUES[self.kind]]
+        wanted = {
+            i: np.empty(series.rows, np.float64)
+            for i, name in enumerate(VALUES[self.kind])
+            if names is None or name in names
+        }
+        timed = names is None or "ts_event" in names or "ts_open" in names
+        ts = np.empty(series.rows if timed else 0, np.int64)
         at = 0
         for segment_ts, segment_values in self._store.stream(series.code, _BLOCK_ROWS):
             end = at + segment_ts.size
-            ts[at:end] = segment_ts
-            for i, column in enumerate(segment_values):
-                values[i][at:end] = self._exact_floats(series, i, column)
+            if timed:
+                ts[at:end] = segment_ts
+            for i, array in wanted.items():
+                array[at:end] = self._exact_floats(series, i, segment_values[i])
             at = end
-        found: dict[str, npt.NDArray[np.generic]] = dict(self._times(series, ts))
-        found.update(zip(VALUES[self.kind], values, strict=True))
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        if timed:
+            times = self._times(series, ts)
+            found.update({n: v for n, v in times.items() if names is None or n in names})
+        found.update({VALUES[self.kind][i]: array for i, array in wanted.items()})
         for array in found.values():
             array.flags.writeable = False
         return found

@@ -25,7 +25,7 @@ from engine.domain.signals import Signal
 
 __all__ = ["FrameJournal"]
 
-PIECE_EVENTS = 100_000
+PIECE_EVENTS = 20_000
 """Events kept as objects before they are packed into columns: bounds memory, not meaning."""
 
 Extract = Callable[[Any], Any]

@@ -29,7 +29,7 @@ from engine.strategy.base import Strategy
 
 __all__ = ["BacktestResult", "summarize"]
 
-EQUITY_CHUNK_ROWS = 262_144
+EQUITY_CHUNK_ROWS = 131_072
 _TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
 
 
@@ -257,10 +257,14 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _prices(data: MarketData, symbol: str) -> pl.DataFrame:
-    columns = data.columns(symbol)
-    start = "ts_open" if "ts_open" in columns else "ts_event"
-    names = {start: "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
-    return pl.DataFrame({new: columns[old] for old, new in names.items() if old in columns})
+    if data.kind == "bar":
+        names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
+    elif data.kind == "trade":
+        names = {"ts_event": "ts", "price": "close"}
+    else:
+        names = {"ts_event": "ts", "bid": "bid", "ask": "ask"}
+    columns = data.columns(symbol, names)
+    return pl.DataFrame({new: columns[old] for old, new in names.items()})
 
 
 def _iso(ts: int) -> str:

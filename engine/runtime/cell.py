@@ -185,7 +185,7 @@ class Cell:
         kinds = [kind for kind in MARKET_TYPES if kind in table]
         if len(kinds) == 1:
             return table[kinds[0]]
-        return _ByType({kind: table[kind] for kind in kinds})
+        return _ByType(actor, {kind: table[kind] for kind in kinds})
 
     def lane(self, symbol: str) -> Lane:
         """Give the lane of a symbol, making it on first use."""
@@ -354,9 +354,10 @@ class _Outbound:
 class _ByType:
     """A handler that chooses by the event's type; equal when its table is."""
 
-    __slots__ = ("table",)
+    __slots__ = ("__self__", "table")
 
-    def __init__(self, table: dict[type, Handler]) -> None:
+    def __init__(self, actor: Actor, table: dict[type, Handler]) -> None:
+        self.__self__ = actor  # as a bound method has it: whom to ask about a failure
         self.table = table
 
     def __call__(self, event: Any) -> None:

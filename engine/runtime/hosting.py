@@ -190,7 +190,9 @@ class CellLoop:
             return answer
         except BaseException as error:
             self._crashed(handling, error)
-            if type(message) is Start or type(message) is Question:
+            if type(message) is Start:
+                raise EngineHalted(describe(error)) from error
+            if type(message) is Question:
                 raise EngineHalted(f"cell {self.spec.name}: {describe(error)}") from error
         finally:
             self._handled += 1

@@ -6,7 +6,7 @@ the inner loop of every mode, and what a run does not use must not cost it a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.domain.aggregation import Aggregator
@@ -17,10 +17,12 @@ from engine.strategy.indicators import Source, Studies
 if TYPE_CHECKING:
     from engine.analytics.indicators import Plan
 
-__all__ = ["SymbolFeed", "make_bar_feed", "make_tick_feed"]
+__all__ = ["ColumnsOf", "SymbolFeed", "make_bar_feed", "make_tick_feed"]
 
 NEVER = 2**63 - 1
 Hook = Callable[[Any], None]
+ColumnsOf = Callable[[str, Collection[str]], Mapping[str, Any]]
+"""Gives named columns of a symbol's whole series, when the data is known beforehand."""
 
 
 class SymbolFeed:
@@ -199,16 +201,17 @@ def make_bar_feed(
     aggregates: list[Source],
     *,
     calendar: str,
-    columns: Mapping[str, Any] | None,
+    columns_of: ColumnsOf | None,
     warm_up: bool,
 ) -> tuple[Hook, Callable[[], None]]:
     """Choose how a symbol's bars reach ``on_bar`` and make the handler and its stop."""
-    known = columns is not None and base.plan is not None
-    batch = base.plan.batch(columns) if known else []
-    if columns is not None and not aggregates:
+    batch: list[Any] = []
+    if columns_of is not None and base.plan is not None:
+        batch = base.plan.batch(columns_of(symbol, base.plan.columns))
+    if columns_of is not None and not aggregates:
         return feed.batch_bars(call, base, batch, base.lookback if warm_up else 0)
     advances: list[Callable[[Any], bool]] = []
-    if columns is not None:
+    if columns_of is not None:
         advances.append(known_columns(base, symbol, batch))
     elif base.plan is not None:
         advances.append(streamed_columns(base, symbol, base.plan))

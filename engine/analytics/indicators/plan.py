@@ -73,6 +73,18 @@ class Plan:
         self.slots = len(self._slots)
         self._wanted = [self._nodes[out.spec].outputs[out.index] for out in self._slots]
 
+    @property
+    def columns(self) -> set[str]:
+        """Names of the bar columns that :meth:`batch` reads."""
+        names = {
+            name
+            for node in self._nodes.values()
+            for name in node.spec.inputs
+            if isinstance(name, str)
+        }
+        sessions = any(node.spec.name == SESSION_VWAP for node in self._nodes.values())
+        return {"close", *names, *(("ts_open",) if sessions else ())}
+
     def slot(self, spec: Indicator, output: int = 0) -> int:
         """Give the column of an output.
 
