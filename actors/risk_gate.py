@@ -488,6 +488,7 @@ def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:
         (needs_limit and order.limit_px is None)
         or (needs_stop and order.stop_px is None)
         or (trailing and (order.trail_px is None) == (order.trail_bps is None))
+        or (trailing and order.trail_bps is not None and order.trail_bps <= 0)
     ):
         return DenyCode.INVALID_ORDER
     return None

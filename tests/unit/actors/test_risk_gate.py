@@ -1,0 +1,502 @@
+"""The gate alone: orders and what became of them in, verdicts and risk events out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.risk_gate import DayEnded, RiskGate
+from engine.domain.calendars import DAY_NS
+from engine.domain.commands import (
+    OrderApproved,
+    ReplaceApproved,
+    ReplaceOrder,
+    SetTradingState,
+    SubmitOrder,
+    TradingState,
+)
+from engine.domain.events import (
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    PositionChanged,
+    PricedBy,
+    ReplaceRejected,
+    RiskEvent,
+    Severity,
+)
+from engine.domain.instruments import Instrument
+from engine.domain.market import Bar
+from engine.domain.money import CASH_UNIT
+from engine.domain.orders import Liquidity, Order, OrderType, Side
+from engine.domain.risk import DenyCode, RiskLimits
+from engine.runtime.actor import Actor, Handler
+from engine.runtime.cell import Cell
+
+D = DenyCode
+HEARD = (OrderApproved, OrderDenied, ReplaceApproved, ReplaceRejected, RiskEvent)
+A = Instrument(symbol="A")
+B = Instrument(symbol="B", tick_size=5, lot_size=10)
+C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
+
+
+class World(Actor):
+    def __init__(self) -> None:
+        super().__init__("world")
+        self.heard: list[Any] = []
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return dict.fromkeys(HEARD, self.heard.append)
+
+
+class Rig:
+    """A gate with a million; A and B at 100.00, one bar old."""
+
+    def __init__(self, cash: int = 1_000_000, **limits: Any) -> None:
+        self.gate = RiskGate(
+            "risk_gate",
+            limits=RiskLimits(**limits),
+            instruments={i.symbol: i for i in (A, B, C)},
+            initial_cash=cash * CASH_UNIT,
+            calendar="24/7",
+            router="router",
+        )
+        self.world = World()
+        self.cell = Cell("core", [self.gate, self.world], dict.fromkeys(HEARD, ("world",)))
+        self.cell.start()
+        self.cash = cash * CASH_UNIT
+        self.held: dict[tuple[str, str], int] = {}
+        self.count = 0
+        self.price("A", 10_000)
+        self.price("B", 10_000)
+
+    def price(self, symbol: str, px: int) -> None:
+        now = self.cell.now
+        self.cell.deliver_market(Bar(symbol, 0, now, now, px, px, px, px, 1, 100, 1))
+
+    def order(self, qty: int, symbol: str = "A", **fields: Any) -> Order:
+        self.count += 1
+        side = Side.BUY if qty > 0 else Side.SELL
+        given = {
+            "client_order_id": f"O{self.count}",
+            "strategy_id": "S",
+            "symbol": symbol,
+            "side": side,
+            "order_type": OrderType.MARKET,
+            "order_qty": abs(qty),
+            "ts_init": self.cell.now,
+            **fields,
+        }
+        return Order(**given)
+
+    def submit(self, order: Order) -> DenyCode | None:
+        """Submit an order; give the code of its one verdict."""
+        self.world.heard.clear()
+        self.cell.deliver("risk_gate", SubmitOrder(order))
+        verdicts = [e for e in self.world.heard if type(e) in (OrderApproved, OrderDenied)]
+        assert len(verdicts) == 1
+        verdict = verdicts[0].verdict
+        assert verdicts[0].order is order
+        assert verdict.client_order_id == order.client_order_id
+        assert (type(verdicts[0]) is OrderApproved) == verdict.approved
+        return verdict.code
+
+    def send(self, qty: int, symbol: str = "A", **fields: Any) -> DenyCode | None:
+        return self.submit(self.order(qty, symbol, **fields))
+
+    def fill(
+        self, order: Order, qty: int, leaves: int, *, px: int = 10_000, total: int | None = None
+    ) -> None:
+        """Book a fill of an order as the ledger would."""
+        signed = order.side.sign * qty
+        key = order.strategy_id, order.symbol
+        self.held[key] = self.held.get(key, 0) + signed
+        self.cash -= A.notional(px, signed)
+        cum = (order.order_qty if total is None else total) - leaves
+        fill = OrderFilled(
+            order.client_order_id, f"E{self.count}{leaves}", order.strategy_id, order.symbol,
+            signed, px, cum, leaves, 0, 0, Liquidity.TAKER, 0, PricedBy.TRADE, 0, 0,
+        )  # fmt: skip
+        changed = PositionChanged(fill, self.held[key], 0, 0, self.cash)
+        self.cell.deliver("risk_gate", changed)
+
+    def hold(self, qty: int, symbol: str = "A", *, strategy: str = "S") -> None:
+        order = self.order(qty, symbol, strategy_id=strategy)
+        assert self.submit(order) is None
+        self.fill(order, abs(qty), 0)
+
+    def tell(self, message: Any) -> list[Any]:
+        self.world.heard.clear()
+        self.cell.deliver("risk_gate", message)
+        return list(self.world.heard)
+
+    def set_state(self, state: TradingState) -> None:
+        self.tell(SetTradingState(state=state, reason="test", ts_init=0))
+
+    def room(self, symbol: str = "A") -> tuple[int, int]:
+        exposure = self.gate._exposures[symbol]
+        return exposure.buys, exposure.sells
+
+    def risk_events(self) -> list[tuple[str, Severity, str]]:
+        events = [e for e in self.world.heard if type(e) is RiskEvent]
+        return [(e.event_type, e.severity, e.action_taken) for e in events]
+
+
+LIMIT, STOP = OrderType.LIMIT, OrderType.STOP
+STOP_LIMIT, TRAIL = OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
+
+# What is sent, by an account of a million with A and B at 100.00, and the code of the verdict.
+VERDICTS = [
+    (100, "A", {}, None),
+    (1_000, "A", {}, None),  # exactly 100,000
+    (1_001, "A", {}, D.ORDER_VALUE_ABOVE_MAX),
+    (1, "A", {}, None),  # exactly 100
+    (1, "A", {"order_type": LIMIT, "limit_px": 9_999}, D.ORDER_VALUE_BELOW_MIN),
+    (1, "A", {"order_type": LIMIT, "limit_px": 10_000}, None),
+    (0, "A", {}, D.QUANTITY_PRECISION),
+    (10, "C", {}, D.NO_REFERENCE_PRICE),
+    (10, "B", {}, None),
+    (15, "B", {}, D.QUANTITY_PRECISION),
+    (10, "B", {"order_type": LIMIT, "limit_px": 10_001}, D.PRICE_PRECISION),
+    (10, "B", {"order_type": LIMIT, "limit_px": 10_005}, None),
+    (10, "B", {"order_type": STOP, "stop_px": 10_003}, D.PRICE_PRECISION),
+    (10, "B", {"order_type": TRAIL, "trail_px": 3}, D.PRICE_PRECISION),
+    (10, "A", {"order_type": LIMIT, "limit_px": 0}, D.PRICE_PRECISION),
+    (10, "A", {"order_type": LIMIT, "limit_px": -5}, D.PRICE_PRECISION),
+    (10, "A", {"order_type": LIMIT}, D.INVALID_ORDER),
+    (10, "A", {"order_type": STOP}, D.INVALID_ORDER),
+    (10, "A", {"order_type": STOP_LIMIT, "stop_px": 10_000}, D.INVALID_ORDER),
+    (10, "A", {"order_type": STOP_LIMIT, "limit_px": 10_000}, D.INVALID_ORDER),
+    (10, "A", {"order_type": TRAIL}, D.INVALID_ORDER),
+    (10, "A", {"order_type": TRAIL, "trail_px": 5, "trail_bps": 5}, D.INVALID_ORDER),
+    (10, "A", {"order_type": TRAIL, "trail_bps": 0}, D.INVALID_ORDER),
+    (10, "A", {"order_type": TRAIL, "trail_bps": 5}, None),
+    (-10, "A", {"reduce_only": True}, D.REDUCE_ONLY),
+    (-10, "A", {}, None),
+]
+
+
+@pytest.mark.req("P11", "D11", "R89", "R90")
+@pytest.mark.parametrize(("qty", "symbol", "fields", "code"), VERDICTS)
+def test_verdicts(qty: int, symbol: str, fields: dict[str, Any], code: DenyCode | None) -> None:
+    assert Rig().send(qty, symbol, **fields) is code
+
+
+@pytest.mark.req("R91", "D11")
+def test_the_position_counts_what_is_held_and_what_works() -> None:
+    rig = Rig()
+    for _ in range(2):
+        assert rig.send(1_000) is None
+    rig.hold(900)
+    assert rig.send(101) is D.POSITION_SIZE
+    assert rig.send(100) is None  # exactly 30 % of a million
+    assert rig.send(1) is D.POSITION_SIZE
+    assert rig.send(1, "B", order_qty=10) is None
+
+
+@pytest.mark.req("R93")
+def test_the_exposure_counts_every_symbol_at_its_worst() -> None:
+    rig = Rig(max_total_exposure=3_000.0, min_order_size=0.0)
+    assert rig.send(10) is None
+    assert rig.send(-12) is None  # the worst of both sides counts, not their sum
+    assert rig.send(10, "B") is None
+    assert rig.send(11, "A") is D.TOTAL_EXPOSURE
+    assert rig.send(10, "A") is None
+    assert rig.send(1, "A") is D.TOTAL_EXPOSURE
+    assert rig.send(-8, "A") is None
+    assert rig.send(-1, "A") is D.TOTAL_EXPOSURE
+
+
+def test_a_limit_above_the_market_counts_at_its_own_price() -> None:
+    rig = Rig(max_total_exposure=1_000.0, min_order_size=0.0)
+    assert rig.send(10, order_type=LIMIT, limit_px=10_001) is D.TOTAL_EXPOSURE
+    assert rig.send(10, order_type=LIMIT, limit_px=9_000) is None
+
+
+def test_buying_power_is_equity_times_leverage() -> None:
+    rig = Rig(cash=10_000, max_position_size="unlimited", min_order_size=0.0)
+    assert rig.send(60) is None
+    assert rig.send(40, "B") is None
+    assert rig.send(1, "A") is D.BUYING_POWER
+    rich = Rig(cash=10_000, max_position_size="unlimited", max_leverage=2.0)
+    assert rich.send(200) is None
+    assert rich.send(1) is D.BUYING_POWER
+
+
+def test_a_short_can_be_forbidden() -> None:
+    rig = Rig(short_selling=False)
+    assert rig.send(-1) is D.SHORT_SELLING
+    rig.hold(100)
+    assert rig.send(-60) is None
+    assert rig.send(-41) is D.SHORT_SELLING
+    assert rig.send(-40) is None
+    assert rig.send(10) is None
+
+
+@pytest.mark.req("D14")
+def test_reduce_only_needs_a_position_of_its_own_strategy() -> None:
+    rig = Rig()
+    rig.hold(10, strategy="T")
+    assert rig.send(-10, reduce_only=True) is D.REDUCE_ONLY
+    assert rig.send(-10, reduce_only=True, strategy_id="T") is None
+    assert rig.send(10, reduce_only=True, strategy_id="T") is D.REDUCE_ONLY
+    assert rig.room() == (0, 0)
+
+
+@pytest.mark.req("D14")
+def test_a_reduce_only_order_may_be_small_and_large() -> None:
+    rig = Rig(max_order_size=150.0)
+    rig.hold(1)
+    rig.price("A", 9_000)
+    assert rig.send(-1) is D.ORDER_VALUE_BELOW_MIN
+    assert rig.send(-1, reduce_only=True) is None
+    assert rig.send(-1_000, reduce_only=True) is None
+
+
+def test_the_child_of_a_denied_order_is_denied() -> None:
+    rig = Rig()
+    parent = rig.order(10_000)
+    assert rig.submit(parent) is D.ORDER_VALUE_ABOVE_MAX
+    child = {"parent_id": parent.client_order_id, "reduce_only": True}
+    assert rig.send(-10, **child) is D.PARENT_DENIED
+    fine = rig.order(10)
+    assert rig.submit(fine) is None
+    assert rig.send(-10, parent_id=fine.client_order_id, reduce_only=True) is None
+
+
+@pytest.mark.req("D14")
+@pytest.mark.parametrize(
+    ("state", "plain", "reducing"),
+    [
+        (TradingState.ACTIVE, None, None),
+        (TradingState.REDUCING, D.TRADING_REDUCING, None),
+        (TradingState.HALTED, D.TRADING_HALTED, D.TRADING_HALTED),
+    ],
+)
+def test_trading_states(
+    state: TradingState, plain: DenyCode | None, reducing: DenyCode | None
+) -> None:
+    rig = Rig()
+    rig.hold(10)
+    rig.set_state(state)
+    assert rig.send(10) is plain
+    assert rig.send(-10, reduce_only=True) is reducing
+    rig.set_state(TradingState.ACTIVE)
+    assert rig.send(10) is None
+
+
+@pytest.mark.parametrize("end", [OrderCanceled, OrderExpired, OrderRejected])
+@pytest.mark.parametrize("qty", [10, -10])
+def test_every_end_releases_the_reservation(end: Any, qty: int) -> None:
+    rig = Rig()
+    order = rig.order(qty)
+    rig.submit(order)
+    assert rig.room() == ((10, 0) if qty > 0 else (0, 10))
+    rig.fill(order, 4, 6)
+    assert rig.room() == ((6, 0) if qty > 0 else (0, 6))
+    rig.tell(end(order.client_order_id, "X", 0))
+    assert rig.room() == (0, 0)
+    rig.tell(end(order.client_order_id, "X", 0))
+    assert rig.room() == (0, 0)
+
+
+def test_a_fill_turns_the_reservation_into_a_position() -> None:
+    rig = Rig()
+    order = rig.order(10)
+    rig.submit(order)
+    rig.fill(order, 10, 0)
+    assert rig.room() == (0, 0)
+    assert rig.gate._exposures["A"].quantity == 10
+    assert not rig.gate._open
+
+
+@pytest.mark.req("P6")
+def test_a_late_fill_moves_the_position_only() -> None:
+    rig = Rig()
+    order = rig.order(10)
+    rig.submit(order)
+    rig.tell(OrderCanceled(order.client_order_id, "USER", 0))
+    rig.fill(order, 3, 7)
+    assert rig.room() == (0, 0)
+    assert rig.gate._exposures["A"].quantity == 3
+
+
+def replacement(order: Order, qty: int | None = None, **fields: Any) -> ReplaceOrder:
+    return ReplaceOrder(order.client_order_id, "S", 0, order_qty=qty, **fields)
+
+
+@pytest.mark.req("P10", "P15")
+def test_a_replacement_reserves_the_larger_of_both_until_it_is_confirmed() -> None:
+    rig = Rig()
+    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
+    rig.submit(order)
+    (approved,) = rig.tell(replacement(order, 200))
+    assert type(approved) is ReplaceApproved
+    assert rig.room() == (200, 0)
+    rig.fill(order, 50, 50)  # of the order as it was
+    assert rig.room() == (150, 0)
+    rig.tell(OrderReplaced(order.client_order_id, 200, 10_000, None, 0))
+    assert rig.room() == (150, 0)
+    rig.tell(replacement(order, 120))
+    assert rig.room() == (150, 0)
+    rig.tell(OrderReplaced(order.client_order_id, 120, 10_000, None, 0))
+    assert rig.room() == (70, 0)
+    rig.fill(order, 70, 0, total=120)
+    assert rig.room() == (0, 0)
+
+
+@pytest.mark.req("P10")
+def test_two_replacements_on_their_way_reserve_the_largest() -> None:
+    rig = Rig()
+    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
+    rig.submit(order)
+    rig.tell(replacement(order, 200))
+    rig.tell(replacement(order, 300))
+    assert rig.room() == (300, 0)
+    rig.tell(OrderReplaced(order.client_order_id, 200, 10_000, None, 0))
+    assert rig.room() == (300, 0)
+    rig.tell(OrderReplaced(order.client_order_id, 300, 10_000, None, 0))
+    assert rig.room() == (300, 0)
+
+
+def test_after_a_refused_replacement_the_next_one_counts_right() -> None:
+    rig = Rig()
+    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
+    rig.submit(order)
+    rig.tell(replacement(order, 200))  # the venue refuses this one
+    rig.fill(order, 50, 50)
+    (answer,) = rig.tell(replacement(order, 120))
+    assert type(answer) is ReplaceApproved
+    rig.tell(OrderReplaced(order.client_order_id, 120, 10_000, None, 0))
+    rig.tell(OrderCanceled(order.client_order_id, "USER", 0))
+    assert rig.room() == (0, 0)
+
+
+@pytest.mark.req("P15")
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"order_qty": 1_041}, "ORDER_VALUE_ABOVE_MAX"),  # 1,001 that may still fill
+        ({"order_qty": 40}, "QUANTITY_PRECISION"),  # all of it has filled
+        ({"limit_px": 0}, "PRICE_PRECISION"),
+        ({"client_order_id": "other"}, "UNKNOWN_ORDER"),
+        ({"strategy_id": "T"}, "NOT_OWNER"),
+    ],
+)
+def test_a_replacement_is_judged_like_an_order(fields: dict[str, Any], reason: str) -> None:
+    rig = Rig()
+    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
+    rig.submit(order)
+    rig.fill(order, 40, 60)
+    before = rig.room()
+    replace = msgspec.structs.replace(replacement(order, 150), **fields)
+    assert rig.tell(replace) == [ReplaceRejected(replace.client_order_id, reason, 0)]
+    assert rig.room() == before == (60, 0)
+
+
+@pytest.mark.req("R92", "R98")
+def test_a_position_near_its_limit_is_warned_of_once() -> None:
+    rig = Rig(max_order_size="unlimited")
+    assert rig.send(2_399) is None
+    assert rig.risk_events() == []
+    assert rig.send(1) is None  # exactly 24 %, which is 80 % of 30 %
+    assert rig.risk_events() == [("POSITION_SIZE", Severity.WARNING, "NONE")]
+    event = next(e for e in rig.world.heard if type(e) is RiskEvent)
+    assert (event.value, event.limit, event.symbol) == (0.24, 0.30, "A")
+    assert rig.send(1) is None
+    assert rig.risk_events() == []
+    assert rig.send(2_400, "B") is None
+    assert rig.risk_events() == [("POSITION_SIZE", Severity.WARNING, "NONE")]
+
+
+def lose(rig: Rig, loss: int) -> None:
+    """Lose by holding 1,000 of A."""
+    rig.hold(1_000)
+    rig.price("A", 10_000 - loss // 10)
+
+
+@pytest.mark.req("D13", "R98")
+def test_a_loss_near_its_limit_is_warned_of_once_a_day() -> None:
+    rig = Rig()
+    lose(rig, 34_990)
+    assert rig.send(10, "B") is None
+    assert rig.risk_events() == []
+    rig.price("A", 6_500)  # 35,000 is 70 % of 50,000
+    assert rig.send(10, "B") is None
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.WARNING, "NONE")]
+    assert rig.send(10, "B") is None
+    assert rig.risk_events() == []
+    rig.cell.fire_timers(DAY_NS + 1)
+    rig.price("A", 3_100)
+    assert rig.send(10, "B") is None
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.WARNING, "NONE")]
+
+
+@pytest.mark.req("D13", "R94", "R96", "R98")
+def test_reaching_the_daily_loss_halts_until_the_next_day() -> None:
+    rig = Rig()
+    lose(rig, 50_000)
+    assert rig.send(10, "B") is D.DAILY_LOSS
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
+    assert rig.gate.state is TradingState.HALTED
+    rig.price("A", 20_000)  # a recovery does not unlatch it
+    assert rig.send(10, "B") is D.TRADING_HALTED
+    rig.world.heard.clear()
+    rig.cell.fire_timers(DAY_NS + 1)
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.INFO, "TRADING_RESUMED")]
+    assert rig.send(10, "B") is None
+
+
+@pytest.mark.req("D13")
+def test_a_manual_halt_waits_for_the_operator() -> None:
+    rig = Rig(halt_reset="manual")
+    lose(rig, 50_000)
+    assert rig.send(10, "B") is D.DAILY_LOSS
+    rig.cell.fire_timers(DAY_NS + 1)
+    assert rig.send(10, "B") is D.TRADING_HALTED
+    rig.set_state(TradingState.ACTIVE)
+    assert rig.send(10, "B") is None
+
+
+@pytest.mark.req("D13")
+def test_an_operators_halt_outlives_the_day() -> None:
+    rig = Rig()
+    rig.set_state(TradingState.HALTED)
+    rig.cell.fire_timers(3 * DAY_NS)
+    assert rig.send(10) is D.TRADING_HALTED
+
+
+@pytest.mark.req("D13")
+def test_a_day_starts_with_the_equity_at_its_last_price() -> None:
+    rig = Rig()
+    lose(rig, 49_990)
+    assert rig.send(10, "B") is None
+    rig.cell.fire_timers(DAY_NS + 1)
+    rig.price("A", 5_000)  # ten more, of a new day
+    assert rig.send(10, "B") is None
+    inputs = rig.world.heard[0].verdict.inputs
+    assert inputs.day_start_equity == (1_000_000 - 49_990) * CASH_UNIT
+    assert inputs.equity == (1_000_000 - 50_000) * CASH_UNIT
+
+
+@pytest.mark.req("D13")
+def test_days_follow_one_another() -> None:
+    rig = Rig()
+    for day in range(1, 4):
+        rig.cell.fire_timers(day * DAY_NS + 1)
+        assert rig.cell.now == day * DAY_NS
+        assert rig.cell.deadline == (day + 1) * DAY_NS
+    assert DayEnded in rig.gate.handlers()
+
+
+def test_scales_with_a_divisor_are_valued_exactly() -> None:
+    rig = Rig(min_order_size=0.0)
+    rig.cell.deliver_market(Bar("C", 0, 0, 0, 3, 3, 3, 3, 1, 10**5, 10**4))
+    assert rig.send(5, "C") is None  # 15 / 10 cash units, half to even
+    assert rig.world.heard[0].verdict.inputs.order_value == 2
