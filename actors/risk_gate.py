@@ -183,7 +183,7 @@ class RiskGate(Actor):
         """Give the one verdict on an order."""
         order = submit.order
         exposure = self._exposures[order.symbol]
-        code, inputs = self._examine(order, exposure)
+        code, inputs = self._examine(order, exposure, submit.closing)
         verdict = Verdict(order.client_order_id, self.ctx.now, code, inputs)
         if code is not None:
             self._denied.add(order.client_order_id)
@@ -197,10 +197,10 @@ class RiskGate(Actor):
             self._warn(order, exposure, inputs)
 
     def _examine(
-        self, order: Order, exposure: _Exposure
+        self, order: Order, exposure: _Exposure, closing: bool = False
     ) -> tuple[DenyCode | None, CheckInputs | None]:
         if self.state is not _ACTIVE and not (
-            order.reduce_only and self.state is TradingState.REDUCING
+            order.reduce_only and (closing or self.state is TradingState.REDUCING)
         ):
             halted = self.state is TradingState.HALTED
             return (DenyCode.TRADING_HALTED if halted else DenyCode.TRADING_REDUCING), None
@@ -441,10 +441,11 @@ class RiskGate(Actor):
                 self._tell("POSITION_SIZE", Severity.WARNING, share, order, "NONE")
             exposure.warned = near
         loss = inputs.day_start_equity - inputs.equity
-        if loss > 0 and not self._loss_warned:
-            if loss_reached(loss, inputs.day_start_equity, self._warning_bounds):
-                self._loss_warned = True
-                self._tell("DAILY_LOSS", Severity.WARNING, loss / CASH_UNIT, None, "NONE")
+        if self._loss_warned or loss <= 0:
+            return
+        if loss_reached(loss, inputs.day_start_equity, self._warning_bounds):
+            self._loss_warned = True
+            self._tell("DAILY_LOSS", Severity.WARNING, loss / CASH_UNIT, None, "NONE")
 
     def _tell(
         self, rule: str, severity: Severity, value: float, order: Order | None, action: str

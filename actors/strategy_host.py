@@ -206,13 +206,16 @@ class StrategyHost(Actor):
         self._call("on_stop")
         self._quiet()
         desk = self.desk
-        for handle in tuple(desk.orders.values()):
-            desk.cancel(handle)
+        closed = set()
         if command.positions == "flatten":
-            for symbol, position in desk.positions.items():
-                if position:
-                    desk.close(symbol, "STOP")
-        self._flush()
+            closed = {symbol for symbol, position in desk.positions.items() if position}
+        for handle in desk.orders.values():
+            if handle.symbol not in closed:
+                desk.cancel(handle)
+        for symbol in desk.positions:
+            if symbol in closed:
+                desk.close(symbol, "STOP")
+        self._flush_closing()
 
     def _quiet(self) -> None:
         self._running = False
@@ -317,10 +320,11 @@ class StrategyHost(Actor):
         if command.strategy_id == self.strategy_id:
             self.desk.event = command
             self.desk.close(command.symbol, command.reason)
-            self._flush()
+            self._flush_closing()
 
     def _set_timer(self, name: str, at: int) -> None:
         self._disarm(name)
+        at = max(at, self.ctx.now)
         self._timers[name] = self.ctx.set_timer(at, TimerFired(name, at))
 
     def _schedule(self, name: str, every: str) -> None:
@@ -361,12 +365,21 @@ class StrategyHost(Actor):
                 self.ctx.publish(command)
         outbox.clear()
 
+    def _flush_closing(self) -> None:
+        """Send what the engine itself closes; it may do so when trading is halted."""
+        outbox = self.desk.outbox
+        outbox[:] = [SubmitOrder(c.order, True) if type(c) is SubmitOrder else c for c in outbox]
+        self._flush()
+
     def on_failure(self, message: Any, error: BaseException) -> bool:
         """Quarantine the strategy: drop what the hook left, cancel its orders, tell everyone."""
         hook = self._hook or _HOOK_OF.get(type(message), "on_order")
         self._hook = ""
         self._quiet()
         desk = self.desk
+        for command in desk.outbox:
+            if type(command) is SubmitOrder:
+                desk.orders.pop(command.order.client_order_id, None)
         desk.outbox.clear()
         for handle in desk.orders.values():
             desk.cancel(handle)
@@ -377,11 +390,23 @@ class StrategyHost(Actor):
                 hook=hook,
                 event=str(desk.event),
                 error=f"{type(error).__name__}: {error}",
-                traceback="".join(traceback.format_exception(error)),
+                traceback=_users_traceback(error),
                 ts_event=self.ctx.now,
             )
         )
         return True
+
+
+def _users_traceback(error: BaseException) -> str:
+    """Give the traceback from the user's first frame on: what called it differs by runtime."""
+    start = error.__traceback__
+    while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
+        start = start.tb_next
+    return "".join(traceback.format_exception(error.__class__, error, start or error.__traceback__))
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in ("engine", "actors")
 
 
 def _overrides(strategy: Strategy, hook: str) -> bool:

@@ -7,8 +7,9 @@ together. A port is a role, an adapter is a technology in that role.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from engine.domain.events import StrategyFailed
 from engine.domain.instruments import Instrument
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
-__all__ = ["Journal", "MarketData"]
+__all__ = ["Journal", "MarketHistory", "RunRecord"]
 
 
-class MarketData(Protocol):
+class MarketHistory(Protocol):
     """Past bars, trades or quotes, validated, to be replayed in the order of time.
 
     Everything in it was checked when it was opened: reading it raises nothing but what the disk
@@ -90,7 +91,9 @@ class MarketData(Protocol):
     ) -> Mapping[str, npt.NDArray[np.generic]]:
         """Give one symbol's whole series as read-only arrays; row i is the one with seq i.
 
-        ``names`` chooses columns, for each takes eight bytes a row; None gives all. Times (``ts_open`` for bars, ``ts_event``) are Int64 UTC ns; all else is Float64, the
+        ``names`` chooses columns (each takes eight bytes a row); None gives all.
+
+        Times (``ts_open`` for bars, ``ts_event``) are Int64 UTC ns; all else is Float64, the
         double nearest to units over ``10 ** decimals``.
 
         Raises:
@@ -103,3 +106,41 @@ class Journal(Protocol):
 
     def write(self, events: Sequence[Any]) -> None:
         """Append events; they are kept in this order."""
+
+
+class RunRecord(Journal, Protocol):
+    """A journal that gives a finished run back as frames: one row per event, integers in units.
+
+    Attributes:
+        failures: strategies that failed, in order.
+        events: number of events written.
+        hash: SHA-256 over the events, in hex; equal exactly when the events are.
+    """
+
+    failures: list[StrategyFailed]
+    events: int
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything written, in hex."""
+
+    def orders(self) -> pl.DataFrame:
+        """Give every order as it was judged."""
+
+    def verdicts(self) -> pl.DataFrame:
+        """Give every verdict with its inputs in cash units."""
+
+    def fills(self) -> pl.DataFrame:
+        """Give every booked execution."""
+
+    def replaced(self) -> pl.DataFrame:
+        """Give every replacement."""
+
+    def signals(self) -> pl.DataFrame:
+        """Give every signal."""
+
+    def risk_events(self) -> pl.DataFrame:
+        """Give every risk event."""
+
+    def ends(self) -> pl.DataFrame:
+        """Give every end of an order other than its last fill, with its status and reason."""

@@ -16,6 +16,8 @@ from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
 from actors.sim_venue import SimVenue
 from actors.strategy_host import StrategyHost
+from adapters.files import open_dataset
+from adapters.memory.journal import FrameJournal
 from engine.config import Config
 from engine.domain.commands import OrderApproved, ReplaceApproved
 from engine.domain.events import (
@@ -35,13 +37,14 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_DECIMALS, round_units
 from engine.domain.signals import Signal
-from engine.ports import Journal
+from engine.errors import ConfigError
+from engine.ports import Journal, MarketHistory, RunRecord
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
 
-__all__ = ["KIND_TYPES", "build_core", "routes"]
+__all__ = ["KIND_TYPES", "build_core", "host_name", "new_record", "open_history", "routes"]
 
 GATE = "risk_gate"
 ROUTER = "order_router"
@@ -144,3 +147,36 @@ def build_core(
 def host_name(strategy_id: str) -> str:
     """Give the actor name of a strategy's host."""
     return f"host.{strategy_id}"
+
+
+def open_history(config: Config) -> MarketHistory:
+    """Open the market data a profile names.
+
+    Raises:
+        ConfigError: the profile names none.
+        DataError: a file breaks a rule.
+    """
+    data = config.data
+    if not data.paths:
+        raise ConfigError("no market data: give --data PATH or set data.paths in the profile")
+    return open_dataset(
+        data.paths,
+        symbols=data.symbols or None,
+        start=data.start,
+        end=data.end,
+        on_bad_data=data.on_bad_data,
+        adjust=data.adjust,
+        bar_label=data.bar_label,
+        interval=data.interval,
+        calendar=data.calendar,
+        currency=config.account.currency,
+        price_decimals=data.price_decimals,
+        quantity_decimals=data.quantity_decimals,
+        tick_size=data.tick_size,
+        columns=data.columns or None,
+    )
+
+
+def new_record() -> RunRecord:
+    """Open the record of a run that stays in memory."""
+    return FrameJournal()

@@ -42,7 +42,7 @@ class Series:
 
 
 class Dataset:
-    """Bars, trades or quotes of some instruments; implements ``engine.ports.MarketData``.
+    """Bars, trades or quotes of some instruments; implements ``engine.ports.MarketHistory``.
 
     Attributes:
         instruments: in the order that breaks ties in time; the index is the ``series`` number.
@@ -148,11 +148,12 @@ class Dataset:
             at = end
         found: dict[str, npt.NDArray[np.generic]] = {}
         if timed:
-            times = self._times(series, ts)
-            found.update({n: v for n, v in times.items() if names is None or n in names})
+            for name, times in self._times(series, ts).items():
+                if names is None or name in names:
+                    found[name] = times
         found.update({VALUES[self.kind][i]: array for i, array in wanted.items()})
-        for array in found.values():
-            array.flags.writeable = False
+        for column in found.values():
+            column.flags.writeable = False
         return found
 
     def _times(self, series: Series, ts: Ints) -> dict[str, Ints]:

@@ -20,6 +20,7 @@ from engine.domain.events import (
     RiskEvent,
     StrategyFailed,
 )
+from engine.domain.money import MAX_UNITS
 from engine.domain.risk import CheckInputs
 from engine.domain.signals import Signal
 
@@ -34,6 +35,11 @@ Columns = Mapping[str, tuple[Any, Extract]]
 
 def _name(value: Any) -> str | None:
     return None if value is None else value.name
+
+
+def _bounded(amount: int) -> int:
+    """Give an amount, or the largest a column holds when the order was beyond all measure."""
+    return max(-MAX_UNITS, min(amount, MAX_UNITS))
 
 
 ORDER_COLUMNS: Columns = {
@@ -73,14 +79,16 @@ FILL_COLUMNS: Columns = {
     "cash_after": (pl.Int64, lambda c: c.cash),
 }
 
+
+def _input(i: int) -> Extract:
+    return lambda verdict: None if verdict.inputs is None else _bounded(verdict.inputs[i])
+
+
 VERDICT_COLUMNS: Columns = {
     "order_id": (pl.String, lambda v: v.client_order_id),
     "ts": (pl.Int64, lambda v: v.ts_event),
     "code": (pl.String, lambda v: _name(v.code)),
-    **{
-        name: (pl.Int64, lambda v, i=i: None if v.inputs is None else v.inputs[i])
-        for i, name in enumerate(CheckInputs._fields)
-    },
+    **{name: (pl.Int64, _input(i)) for i, name in enumerate(CheckInputs._fields)},
 }
 
 END_COLUMNS: Columns = {
@@ -141,7 +149,7 @@ class _Table:
                 for name, (dtype, extract) in self._columns.items()
             }
             self._pieces.append(pl.DataFrame(data))
-            self.rows = []
+            self.rows.clear()
 
     def frame(self) -> pl.DataFrame:
         self.pack()
@@ -173,17 +181,13 @@ class FrameJournal:
         self._add: dict[type, Callable[[Any], None]] = {
             OrderApproved: self._add_judged,
             OrderDenied: self._add_judged,
-            PositionChanged: lambda e: self._fills.rows.append(e),
-            OrderReplaced: lambda e: self._replaced.rows.append(e),
-            Signal: lambda e: self._signals.rows.append(e),
-            RiskEvent: lambda e: self._risk_events.rows.append(e),
+            PositionChanged: self._fills.rows.append,
+            OrderReplaced: self._replaced.rows.append,
+            Signal: self._signals.rows.append,
+            RiskEvent: self._risk_events.rows.append,
             StrategyFailed: self.failures.append,
-            **{kind: self._adder(table) for kind, table in self._ends.items()},
+            **{kind: table.rows.append for kind, table in self._ends.items()},
         }
-
-    @staticmethod
-    def _adder(table: _Table) -> Callable[[Any], None]:
-        return lambda event: table.rows.append(event)
 
     def _add_judged(self, event: OrderApproved | OrderDenied) -> None:
         self._orders.rows.append(event.order)

@@ -1,0 +1,1 @@
+"""Numbers without side effects: indicators, equity, round trips, statistics."""

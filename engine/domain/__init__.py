@@ -1,0 +1,1 @@
+"""What trading is made of, pure: the standard library and msgspec only."""

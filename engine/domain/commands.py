@@ -11,9 +11,15 @@ from engine.domain.risk import Verdict
 
 
 class SubmitOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="submit_order"):
-    """Strategy host to risk gate: check this order and, if it passes, send it."""
+    """Strategy host to risk gate: check this order and, if it passes, send it.
+
+    Attributes:
+        order: the order.
+        closing: the engine itself closes a position, which it may when trading is halted.
+    """
 
     order: Order
+    closing: bool = False
 
 
 class OrderApproved(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_approved"):

@@ -82,7 +82,7 @@ def round_units(value: float, decimals: int) -> int:
     Raises:
         ValueError: not finite or out of range.
     """
-    scaled = value * 10**decimals
+    scaled = value * float(10**decimals)
     if not math.isfinite(scaled) or abs(scaled) > MAX_UNITS:
         raise ValueError(f"{value!r} is not a usable number")
     return round(scaled)
@@ -90,7 +90,7 @@ def round_units(value: float, decimals: int) -> int:
 
 def to_float(units: int, decimals: int) -> float:
     """Give the float nearest to ``units / 10**decimals``."""
-    return units / 10**decimals
+    return units / float(10**decimals)
 
 
 def format_units(units: int, decimals: int) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from engine.domain.money import CASH_UNIT, round_units
+from engine.domain.money import CASH_UNIT, MAX_UNITS, round_units
 
 Unlimited = Literal["unlimited"]
 Amount = Annotated[float, Meta(ge=0)] | Unlimited
@@ -190,7 +190,8 @@ def bounds(limits: RiskLimits) -> Bounds:
     position = ppm(limits.max_position_size)
     return Bounds(
         min_order=0 if limits.min_order_size == "unlimited" else cash(limits.min_order_size),
-        max_order=cash(limits.max_order_size),
+        # Beyond 64 bits no column of the outputs holds the value of an order.
+        max_order=min(cash(limits.max_order_size), MAX_UNITS),
         position_ppm=position,
         position_warning_ppm=(
             NO_LIMIT if position == NO_LIMIT else round(position * limits.position_warning)

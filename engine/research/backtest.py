@@ -10,20 +10,24 @@ from typing import Any
 
 import polars as pl
 
-from adapters.files import open_dataset
-from adapters.memory.journal import FrameJournal
 from engine.config import Config, load_config
-from engine.domain.money import CASH_DECIMALS, round_units
-from engine.errors import ConfigError, StrategyError
-from engine.ports import MarketData
+from engine.errors import StrategyError
+from engine.ports import MarketHistory, RunRecord
 from engine.registry import load_strategy
 from engine.research.result import BacktestResult, summarize
 from engine.runtime.cell import Cell
 from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_events, trade_events
 from engine.strategy.base import Strategy
-from engine.wiring import KIND_TYPES, build_core, host_name, routes
+from engine.wiring import (
+    KIND_TYPES,
+    build_core,
+    host_name,
+    new_record,
+    open_history,
+    routes,
+)
 
-__all__ = ["backtest", "open_data", "run_backtest", "simulate"]
+__all__ = ["backtest", "columns_of", "run_backtest", "simulate"]
 
 _MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 
@@ -68,9 +72,8 @@ def backtest(
     changes = dict(settings or {})
     paths = [data] if isinstance(data, str | Path) else list(data)
     changes["data.paths"] = [str(path) for path in paths]
-    for key, value in (("data.start", start), ("data.end", end), ("account.cash", cash)):
-        if value is not None:
-            changes[key] = value
+    given = {"data.start": start, "data.end": end, "account.cash": cash}
+    changes |= {key: value for key, value in given.items() if value is not None}
     if symbols is not None:
         changes["data.symbols"] = list(symbols)
     config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
@@ -87,20 +90,25 @@ def run_backtest(
     """Run one strategy class under a resolved profile; see :func:`backtest`."""
     began = time.perf_counter()
     strategy = cls(**config.strategy)
-    data = open_data(config)
+    data = open_history(config)
     journal = simulate(config, strategy, data, progress=progress)
     _raise_failure(journal, config)
     return summarize(config, strategy, data, journal, began=began)
 
 
 def simulate(
-    config: Config, strategy: Strategy, data: MarketData, *, progress: Progress | None = None
-) -> FrameJournal:
+    config: Config, strategy: Strategy, data: MarketHistory, *, progress: Progress | None = None
+) -> RunRecord:
     """Carry one strategy through market data on the simulated runtime; give its journal."""
-    journal = FrameJournal()
+    journal = new_record()
     strategy_id = type(strategy).__name__
     batch = config.indicators.mode == "batch" and data.kind == "bar"
-    runtime: SimRuntime
+    # The controller is made before the runtime that it may have to stop.
+    started: list[SimRuntime] = []
+
+    def stop_run() -> None:
+        started[0].stop()
+
     core = build_core(
         config,
         strategies={strategy_id: strategy},
@@ -108,7 +116,7 @@ def simulate(
         kinds=(KIND_TYPES[data.kind],),
         columns_of=data.columns if batch else None,
         journal=journal,
-        stop_run=lambda: runtime.stop(),
+        stop_run=stop_run,
     )
     cell = Cell("core", core, routes([host_name(strategy_id)]))
     runtime = SimRuntime(
@@ -118,44 +126,12 @@ def simulate(
         start_ts=data.ts_first,
         seed=config.run.seed,
     )
+    started.append(runtime)
     runtime.run(_chunks(data, config.run.chunk_rows), _counting(progress, data.rows))
     return journal
 
 
-def open_data(config: Config) -> MarketData:
-    """Open the market data a profile names.
-
-    Raises:
-        ConfigError: the profile names none.
-        DataError: a file breaks a rule.
-    """
-    data = config.data
-    if not data.paths:
-        raise ConfigError("no market data: give --data PATH or set data.paths in the profile")
-    return open_dataset(
-        data.paths,
-        symbols=data.symbols or None,
-        start=data.start,
-        end=data.end,
-        on_bad_data=data.on_bad_data,
-        adjust=data.adjust,
-        bar_label=data.bar_label,
-        interval=data.interval,
-        calendar=data.calendar,
-        currency=config.account.currency,
-        price_decimals=data.price_decimals,
-        quantity_decimals=data.quantity_decimals,
-        tick_size=data.tick_size,
-        columns=data.columns or None,
-    )
-
-
-def initial_cash(config: Config) -> int:
-    """Give the opening cash in cash units."""
-    return round_units(config.account.cash, CASH_DECIMALS)
-
-
-def _chunks(data: MarketData, rows: int) -> Iterator[Columns]:
+def _chunks(data: MarketHistory, rows: int) -> Iterator[Columns]:
     alone = len(data.instruments) == 1
     for frame in data.chunks(rows):
         yield columns_of(frame, alone=alone)
@@ -183,7 +159,7 @@ def _counting(progress: Progress | None, total: int) -> Callable[[int], None] | 
     return count
 
 
-def _raise_failure(journal: FrameJournal, config: Config) -> None:
+def _raise_failure(journal: RunRecord, config: Config) -> None:
     if journal.failures and config.supervision.strategy == "stop":
         failed = journal.failures[0]
         raise StrategyError(

@@ -15,14 +15,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from adapters.memory.journal import FrameJournal
 from engine.analytics.equity import EquityBuilder
 from engine.analytics.performance import statistics
 from engine.analytics.trades import round_trips
 from engine.config import Config
 from engine.domain.money import CASH_DECIMALS, round_units
 from engine.errors import ConfigError
-from engine.ports import MarketData
+from engine.ports import MarketHistory, RunRecord
 from engine.registry import code_hash
 from engine.research.results import fills_frame, instances_frame, orders_frame, verdicts_frame
 from engine.strategy.base import Strategy
@@ -60,7 +59,7 @@ class BacktestResult:
     risk_events: pl.DataFrame
     dropped: pl.DataFrame
     notes: Sequence[str]
-    data: MarketData = field(repr=False)
+    data: MarketHistory = field(repr=False)
 
     @property
     def run_hash(self) -> str:
@@ -135,8 +134,8 @@ class BacktestResult:
 def summarize(
     config: Config,
     strategy: Strategy,
-    data: MarketData,
-    journal: FrameJournal,
+    data: MarketHistory,
+    journal: RunRecord,
     *,
     began: float,
 ) -> BacktestResult:
@@ -179,7 +178,7 @@ def summarize(
 def _summary(
     config: Config,
     strategy: Strategy,
-    data: MarketData,
+    data: MarketHistory,
     orders: pl.DataFrame,
     fills: pl.DataFrame,
     trades: pl.DataFrame,
@@ -212,8 +211,8 @@ def _summary(
 def _manifest(
     config: Config,
     strategy: Strategy,
-    data: MarketData,
-    journal: FrameJournal,
+    data: MarketHistory,
+    journal: RunRecord,
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
     cls = type(strategy)
@@ -256,7 +255,7 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Datetime("ns", "UTC")).cast(pl.Int64))
 
 
-def _prices(data: MarketData, symbol: str) -> pl.DataFrame:
+def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
     if data.kind == "bar":
         names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
     elif data.kind == "trade":

@@ -90,14 +90,13 @@ def orders_frame(
     last_replaced = replaced.group_by("order_id", maintain_order=True).last()
     ended = ends.group_by("order_id", maintain_order=True).last()
     denied = verdicts.filter(pl.col("code").is_not_null()).select("order_id", "code")
-    one = {"on": "order_id", "how": "left", "maintain_order": "left"}
     cum = pl.col("cum_qty").fill_null(0)
     joined = (
-        orders.join(last_replaced, suffix="_new", **one)
+        orders.join(last_replaced, on="order_id", how="left", maintain_order="left", suffix="_new")
         .drop("ts")
-        .join(filled, **one)
-        .join(ended, **one)
-        .join(denied, **one)
+        .join(filled, on="order_id", how="left", maintain_order="left")
+        .join(ended, on="order_id", how="left", maintain_order="left")
+        .join(denied, on="order_id", how="left", maintain_order="left")
         .join(_scales(instruments), on="symbol", how="left", maintain_order="left")
         .with_columns(
             *(

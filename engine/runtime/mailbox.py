@@ -158,6 +158,7 @@ class Mailbox:
         depth = self._queue.qsize()
         if depth >= self._capacity or kind in self._special:
             self._put_carefully(letter, kind)
+            depth = self._queue.qsize() - 1
         else:
             self._queue.put(letter)
         if depth >= self.peak_depth:

@@ -19,6 +19,7 @@ __all__ = ["Strategy"]
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY, _SELL = Side.BUY, Side.SELL
+_NO_EXTRAS = (None,) * 7
 
 
 class Strategy:
@@ -223,7 +224,7 @@ class Strategy:
         Raises:
             ValueError: a number that is not finite or has too many digits.
         """
-        if limit is stop is trail is trail_percent is tif is good_till is after is None:
+        if _plain(limit, stop, trail, trail_percent, tif, good_till, after):
             desk = self._desk
             units = desk.quantity_units(desk.instrument(symbol), quantity)
             return desk.market(symbol, _BUY, units, reduce_only=reduce_only, tag=tag)
@@ -252,7 +253,7 @@ class Strategy:
 
         Selling more than is held opens a short position, unless the limits forbid it.
         """
-        if limit is stop is trail is trail_percent is tif is good_till is after is None:
+        if _plain(limit, stop, trail, trail_percent, tif, good_till, after):
             desk = self._desk
             units = desk.quantity_units(desk.instrument(symbol), quantity)
             return desk.market(symbol, _SELL, units, reduce_only=reduce_only, tag=tag)
@@ -439,3 +440,8 @@ class Strategy:
             )
         )
         return desk.order(desk.symbol, side, quantity, limit=price, confidence=confidence)
+
+
+def _plain(*extras: object) -> bool:
+    """Tell whether an order has none of the extras: a market order, the hot path."""
+    return extras == _NO_EXTRAS

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from engine.domain.commands import CancelOrder, ReplaceOrder, SubmitOrder
+from engine.domain.commands import CancelOrder, ClosePosition, ReplaceOrder, SubmitOrder
 from engine.domain.events import OrderFilled
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
-from engine.domain.money import CASH_UNIT, round_units, to_units
+from engine.domain.money import CASH_UNIT, MAX_UNITS, round_units, to_units
 from engine.domain.orders import Order, OrderType, Side, TimeInForce
 from engine.domain.signals import Signal
 from engine.errors import UnknownSymbolError
@@ -66,6 +66,8 @@ class Desk:
         self._ctx = ctx
         self._leg = 0
         self._leg_of: Any = None
+        self._legs: dict[str, int] = {}
+        self._legs_ts = -1
         self._cause = ""
 
     @property
@@ -97,11 +99,21 @@ class Desk:
         """
         event = self.event
         if event is not self._leg_of:
-            self._leg_of = event
-            self._leg = 0
-            self._cause = f"{self.strategy_id}:{cause_of(event)}"
+            self._answer(event)
         self._leg += 1
         return f"{self._cause}:{self._leg}"
+
+    def _answer(self, event: Any) -> None:
+        # Events of one moment may have one name (two refusals of one order): the legs go on.
+        now = self._ctx.now
+        if now != self._legs_ts:
+            self._legs_ts = now
+            self._legs.clear()
+        else:
+            self._legs[self._cause] = self._leg
+        self._leg_of = event
+        self._cause = f"{self.strategy_id}:{cause_of(event)}"
+        self._leg = self._legs.get(self._cause, 0)
 
     def submit(self, order: Order, instrument: Instrument) -> OrderHandle:
         """Put an order in the outbox and give its handle."""
@@ -196,7 +208,7 @@ class Desk:
 
     def _tif(self, tif: TimeInForce | str | None, expire_ts: int | None) -> TimeInForce:
         if expire_ts is not None:
-            if tif not in (None, TimeInForce.GTD, "GTD"):
+            if tif not in (None, TimeInForce.GTD):
                 raise ValueError(f"good_till goes with time in force GTD, not {tif}")
             return TimeInForce.GTD
         if tif is None:
@@ -210,7 +222,8 @@ class Desk:
     @staticmethod
     def quantity_units(instrument: Instrument, quantity: float) -> int:
         """Scale a quantity, refusing digits the instrument does not have."""
-        if quantity.__class__ is int and instrument.quantity_decimals == 0:
+        whole = type(quantity) is int and instrument.quantity_decimals == 0
+        if whole and -MAX_UNITS <= quantity <= MAX_UNITS:
             return int(quantity)
         try:
             return to_units(quantity, instrument.quantity_decimals)
@@ -229,7 +242,7 @@ class Desk:
 
     def projected(self, symbol: str) -> int:
         """Give the position once every open market order has filled, in quantity units."""
-        units = self.positions[symbol].units
+        units: int = self.positions[symbol].units
         for handle in self.orders.values():
             order = handle.order
             if order.symbol == symbol and order.order_type is OrderType.MARKET:
@@ -246,11 +259,12 @@ class Desk:
             raise ValueError(f"a share of equity must be a finite number, not {share!r}")
         instrument = self.instrument(symbol)
         last = self.last(symbol)
-        if last is None:
+        equity = self.equity_units()
+        if last is None or last.last_px <= 0 or equity <= 0:
             return 0
         factor, divisor = instrument.cash_scale()
-        cash = round(self.equity_units() * abs(share))
-        lots = cash * divisor // (last.last_px * factor * instrument.lot_size)
+        cash = round(equity * abs(share))
+        lots: int = cash * divisor // (last.last_px * factor * instrument.lot_size)
         return lots * instrument.lot_size * (1 if share > 0 else -1)
 
     def equity_units(self) -> int:
@@ -311,12 +325,15 @@ def cause_of(event: Any) -> str:
         return f"{event.symbol}:{kind.__name__[0]}{event.seq}"
     if kind is OrderFilled:
         return f"{event.exec_id}"
+    ts = event.ts_init if kind is ClosePosition else event.ts_event
     order_id = getattr(event, "client_order_id", None)
     if order_id is not None:
-        return f"{order_id}/{kind.__name__}"
-    name = getattr(event, "name", None) or getattr(event, "reason", None) or event.symbol
-    ts = getattr(event, "ts_event", None) or getattr(event, "ts_init", 0)
-    return f"{name}@{ts}"
+        return f"{order_id}/{kind.__name__}@{ts}"
+    if kind is Signal:
+        return f"{event.strategy_id}/{event.symbol}@{ts}"
+    if kind is ClosePosition:
+        return f"{event.symbol}/{event.reason}@{ts}"
+    return f"{event.name}@{ts}"
 
 
 def _order_type(
@@ -350,4 +367,6 @@ def tick_px(instrument: Instrument, price: float | None, *, up: bool) -> int | N
     nearest = round(ticks)
     if abs(ticks - nearest) > 1e-6:
         nearest = math.ceil(ticks) if up else math.floor(ticks)
+    if nearest * instrument.tick_size > MAX_UNITS:
+        raise ValueError(f"a price of {instrument.symbol} is too large: {price!r}")
     return nearest * instrument.tick_size

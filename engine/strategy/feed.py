@@ -215,8 +215,7 @@ def make_bar_feed(
         advances.append(known_columns(base, symbol, batch))
     elif base.plan is not None:
         advances.append(streamed_columns(base, symbol, base.plan))
-    for source in aggregates:
-        advances.append(aggregated(source, symbol, source.plan, calendar))
+    advances += [aggregated(source, symbol, source.plan, calendar) for source in aggregates]
     return feed.streamed_bars(call, advances, warm_up=warm_up)
 
 

@@ -59,7 +59,8 @@ class IndicatorHandle:
         row = frame.index + offset + 1
         if offset >= 0 or row < 0:
             raise IndexError(
-                f"indicators are read from the present ([-1]) into the past; [{offset}] is not there"
+                f"an indicator is read from the present, [-1], into the past; "
+                f"[{offset}] is not there"
             )
         return frame.columns[self._slot][row]
 

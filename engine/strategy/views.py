@@ -148,15 +148,16 @@ class Position:
         """Average entry price, None when flat."""
         if not self.units:
             return None
-        px = self.cost / (self.units * self._factor)
-        return px / self._last(self.symbol).px_unit
+        px: float = self.cost / (self.units * self._factor)
+        return px / float(self._last(self.symbol).px_unit)
 
     @property
     def value(self) -> float:
         """Signed market value at the latest price, in currency."""
         if not self.units:
             return 0.0
-        return self.units * self._last(self.symbol).last_px * self._factor / CASH_UNIT
+        px: int = self._last(self.symbol).last_px
+        return self.units * px * self._factor / CASH_UNIT
 
     @property
     def unrealized(self) -> float:

@@ -25,7 +25,8 @@ PRODUCT = ("engine/", "actors/", "adapters/")
 CORE = ("engine/domain/", "actors/")
 CLOCK_ZONE = ("engine/runtime/", "adapters/")
 PRINT_ZONE = ("engine/cli", "engine/__main__.py")
-BROAD_EXCEPT_ZONE = ("engine/runtime/",)
+# Supervision, and the import of a user's file, which may raise anything.
+BROAD_EXCEPT_ZONE = ("engine/runtime/", "engine/registry.py")
 MOCK_ZONE = ("tests/unit/adapters/",)
 SEED_ZONE = ("tests/conftest.py",)  # draws the seed that it prints
 

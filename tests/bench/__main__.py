@@ -21,8 +21,9 @@ from typing import Any
 import msgspec
 
 from engine.config import Config, load_config
-from engine.ports import MarketData
-from engine.research.backtest import open_data, simulate
+from engine.ports import MarketHistory
+from engine.research.backtest import simulate
+from engine.wiring import open_history
 from tests.bench.floor import floor_seconds
 from tests.bench.strategies.sma_cross_bench import SmaCrossBench
 from tests.bench.workloads import Workload, build
@@ -59,7 +60,7 @@ def config_for(workload: Workload, *, trading: bool) -> Config:
     return load_config("backtest", file=PROFILE, settings=settings)
 
 
-def loop_seconds(config: Config, data: MarketData) -> tuple[float, int]:
+def loop_seconds(config: Config, data: MarketHistory) -> tuple[float, int]:
     """Give the CPU seconds of one run's event loop, and its fills."""
     strategy = SmaCrossBench(**config.strategy)
     began = time.process_time()
@@ -88,7 +89,7 @@ def loops(rounds: int) -> list[Figure]:
     w1, w2 = build("W1"), build("W2")
     quiet, busy = config_for(w1, trading=False), config_for(w1, trading=True)
     many = config_for(w2, trading=True)
-    data1, data2 = open_data(quiet), open_data(many)
+    data1, data2 = open_history(quiet), open_history(many)
     loop_seconds(quiet, data1)  # imports and caches
     ratios, floors, order_us, widths, fills = [], [], [], [], 0
     for _ in range(rounds):

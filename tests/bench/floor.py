@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from engine.domain.market import Bar
-from engine.ports import MarketData
+from engine.ports import MarketHistory
 from engine.research.backtest import columns_of
 from engine.runtime.sim_runtime import bar_events
 
@@ -44,7 +44,7 @@ class SmaCrossByHand:
             slow.append(close)
 
 
-def floor_seconds(data: MarketData) -> float:
+def floor_seconds(data: MarketHistory) -> float:
     """Give the CPU seconds of a bare loop over all bars of a single-symbol dataset."""
     on_bar = SmaCrossByHand().on_bar
     began = time.process_time()

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.files import Dataset, open_dataset
 from engine.domain.instruments import Instrument
-from engine.ports import MarketData
+from engine.ports import MarketHistory
 
 DAY = 86_400 * 10**9
 T0 = 1_704_067_200 * 10**9  # 2024-01-01
@@ -30,7 +30,7 @@ def all_rows(data: Dataset) -> pl.DataFrame:
 
 def test_the_dataset_is_the_market_data_port(tmp_path: Path) -> None:
     (tmp_path / "AAPL.csv").write_text(bar_text())
-    data: MarketData = open_dataset(tmp_path)
+    data: MarketHistory = open_dataset(tmp_path)
     assert data.instruments == (Instrument(symbol="AAPL", price_decimals=0),)
     assert (data.kind, data.rows, data.interval_ns) == ("bar", 3, {"AAPL": DAY})
     assert (data.ts_first, data.ts_last) == (T0 + DAY, T0 + 3 * DAY)
