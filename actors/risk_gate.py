@@ -14,6 +14,7 @@ import msgspec
 
 from engine.domain.calendars import get_calendar
 from engine.domain.commands import (
+    CancelOrder,
     OrderApproved,
     ReplaceApproved,
     ReplaceOrder,
@@ -166,6 +167,7 @@ class RiskGate(Actor):
         return {
             SubmitOrder: self.on_submit_order,
             ReplaceOrder: self.on_replace_order,
+            CancelOrder: self.on_cancel_order,
             PositionChanged: self.on_position_changed,
             OrderCanceled: self.on_order_ended,
             OrderExpired: self.on_order_ended,
@@ -350,6 +352,10 @@ class RiskGate(Actor):
         open_order = self._open.pop(event.client_order_id, None)
         if open_order is not None and not open_order.order.reduce_only:
             self._book(open_order.exposure, open_order.order.side, -open_order.leaves)
+
+    def on_cancel_order(self, cancel: CancelOrder) -> None:
+        """Pass a cancel on; it comes by here to keep its place behind the order it is about."""
+        self.ctx.send(self._router, cancel)
 
     def on_replace_order(self, replace: ReplaceOrder) -> None:
         """Judge a replacement as the order it would become, and reserve the larger of both."""

@@ -10,9 +10,7 @@ import msgspec
 
 from engine.domain.calendars import get_calendar
 from engine.domain.commands import (
-    CancelOrder,
     ClosePosition,
-    ReplaceOrder,
     StopStrategy,
     SubmitOrder,
 )
@@ -83,7 +81,6 @@ class StrategyHost(Actor):
         kinds: types of market event the run delivers.
         columns_of: whole series for batch indicators; None computes them streaming.
         gate: actor name of the risk gate.
-        router: actor name of the order router.
     """
 
     def __init__(
@@ -99,7 +96,6 @@ class StrategyHost(Actor):
         kinds: tuple[type, ...],
         columns_of: ColumnsOf | None,
         gate: str,
-        router: str,
     ) -> None:
         super().__init__(name)
         self.strategy = strategy
@@ -112,11 +108,11 @@ class StrategyHost(Actor):
         self._kinds = kinds
         self._columns_of = columns_of
         self._gate = gate
-        self._router = router
         self._timers: dict[str, int] = {}
         self._feeds: dict[str, Handler] = {}
         self._stops: list[Callable[[], None]] = []
         self._running = False
+        self._failed = False
         self._hook = ""
         self._uses = {hook: _overrides(strategy, hook) for hook in _OPTIONAL_HOOKS}
 
@@ -185,13 +181,15 @@ class StrategyHost(Actor):
     def market_handler(self, symbol: str) -> Handler:
         """Give the function made for one symbol's events."""
         feed = self._feeds.get(symbol)
+        if feed is None and self._failed:
+            return _ignore
         if feed is None:
             raise InvariantError(f"{self.name} was asked for {symbol} before it started")
         return feed
 
     def on_market(self, event: Any) -> None:
         """Carry a market event that came without a lane."""
-        self._feeds[event.symbol](event)
+        self.market_handler(event.symbol)(event)
 
     def on_stop(self) -> None:
         """Tell the strategy that the run is over; orders it sends now go nowhere."""
@@ -357,12 +355,11 @@ class StrategyHost(Actor):
         send = self.ctx.send
         for command in outbox:
             kind = type(command)
-            if kind is SubmitOrder or kind is ReplaceOrder:
-                send(self._gate, command)
-            elif kind is CancelOrder:
-                send(self._router, command)
-            else:
+            if kind is Signal:
                 self.ctx.publish(command)
+            else:
+                # Cancels too go by the gate, or they would overtake the orders they are about.
+                send(self._gate, command)
         outbox.clear()
 
     def _flush_closing(self) -> None:
@@ -373,6 +370,7 @@ class StrategyHost(Actor):
 
     def on_failure(self, message: Any, error: BaseException) -> bool:
         """Quarantine the strategy: drop what the hook left, cancel its orders, tell everyone."""
+        self._failed = True
         hook = self._hook or _HOOK_OF.get(type(message), "on_order")
         self._hook = ""
         self._quiet()
@@ -407,6 +405,10 @@ def _users_traceback(error: BaseException) -> str:
 
 def _is_ours(module: str) -> bool:
     return module.partition(".")[0] in ("engine", "actors")
+
+
+def _ignore(event: Any) -> None:
+    """Do nothing with an event: its strategy failed before it could be given any."""
 
 
 def _overrides(strategy: Strategy, hook: str) -> bool:

@@ -121,7 +121,6 @@ def build_core(
             kinds=kinds,
             columns_of=columns_of,
             gate=GATE,
-            router=ROUTER,
             **shared,
         )
         for strategy_id, strategy in strategies.items()

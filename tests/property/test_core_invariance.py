@@ -17,6 +17,9 @@ from engine.domain.instruments import Instrument
 from tests.simulation.rig import NO_LIMITS, Core, columns, cut
 from tests.simulation.scripts import TIMINGS, Scenario, scenarios
 
+# Each example is two runs or more of the whole core.
+FEWER = settings(max_examples=settings.default.max_examples // 2)
+
 
 def seen(core: Core, until: int) -> list[tuple[int, bytes]]:
     encode = msgspec.json.encode
@@ -26,7 +29,7 @@ def seen(core: Core, until: int) -> list[tuple[int, bytes]]:
 @pytest.mark.req("P35")
 @pytest.mark.parametrize("timing", TIMINGS)
 @given(scenario=scenarios(), data=st.data())
-@settings(max_examples=60)
+@FEWER
 def test_a_run_on_less_data_is_a_prefix_of_the_full_run(
     timing: str, scenario: Scenario, data: st.DataObject
 ) -> None:
@@ -44,7 +47,7 @@ def test_a_run_on_less_data_is_a_prefix_of_the_full_run(
 
 @pytest.mark.req("P33")
 @given(scenarios(), st.sampled_from((1, 2, 7, 8192)))
-@settings(max_examples=60)
+@FEWER
 def test_the_same_run_has_the_same_hash(scenario: Scenario, chunk_rows: int) -> None:
     chunk = columns(scenario.series)
     once = Core({"S": scenario.strategy()}, scenario.settings).run(chunk)
@@ -58,7 +61,7 @@ def _scaled(scenario: Scenario, factor: int) -> list[list[Any]]:
 
 
 @given(scenarios(), st.sampled_from((2, 3, 10)))
-@settings(max_examples=60)
+@FEWER
 def test_the_unit_of_money_does_not_matter(scenario: Scenario, factor: int) -> None:
     # Steps that name prices would not scale, so the scripts are cut to quantities and shares.
     script = tuple(
@@ -93,7 +96,7 @@ def _deed(event: Any, factor: int) -> tuple[Any, ...]:
 
 
 @given(scenarios())
-@settings(max_examples=60)
+@FEWER
 def test_independent_symbols_do_not_touch_each_other(scenario: Scenario) -> None:
     # Without limits, quantities that do not depend on equity, no order caused by a fill's id.
     changes = {**scenario.settings, **NO_LIMITS}

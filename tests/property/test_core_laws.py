@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from engine.domain.commands import OrderApproved
 from engine.domain.events import (
@@ -25,6 +25,8 @@ from tests.simulation.rig import NO_LIMITS, Core, columns
 from tests.simulation.scripts import Scenario, scenarios
 
 STRATEGY = "S"
+# Each example is a run of the whole core.
+FEWER = settings(max_examples=settings.default.max_examples * 6 // 10)
 
 
 def core_of(scenario: Scenario, **settings: Any) -> Core:
@@ -38,6 +40,7 @@ def run(scenario: Scenario, **settings: Any) -> Core:
 
 @pytest.mark.req("P17")
 @given(scenarios())
+@FEWER
 def test_debits_equal_credits_after_every_message(scenario: Scenario) -> None:
     core = core_of(scenario)
     imbalances: list[int] = []
@@ -48,6 +51,7 @@ def test_debits_equal_credits_after_every_message(scenario: Scenario) -> None:
 
 
 @given(scenarios())
+@FEWER
 def test_everybody_holds_the_same_position(scenario: Scenario) -> None:
     core = core_of(scenario)
     filled: dict[str, int] = defaultdict(int)
@@ -75,6 +79,7 @@ def test_everybody_holds_the_same_position(scenario: Scenario) -> None:
 
 
 @given(scenarios())
+@FEWER
 def test_cash_is_what_the_fills_left(scenario: Scenario) -> None:
     core = run(scenario)
     instruments = {i.symbol: i for i in core.instruments}
@@ -85,6 +90,7 @@ def test_cash_is_what_the_fills_left(scenario: Scenario) -> None:
 
 
 @given(scenarios())
+@FEWER
 def test_results_explain_the_change_of_equity(scenario: Scenario) -> None:
     core = run(scenario)
     books = core.ledger.books
@@ -102,6 +108,7 @@ def test_results_explain_the_change_of_equity(scenario: Scenario) -> None:
 
 @pytest.mark.req("P1")
 @given(scenarios())
+@FEWER
 def test_every_order_has_exactly_one_verdict(scenario: Scenario) -> None:
     core = run(scenario)
     judged = [event.order.client_order_id for event in core.events(OrderApproved, OrderDenied)]
@@ -113,6 +120,7 @@ def test_every_order_has_exactly_one_verdict(scenario: Scenario) -> None:
 
 
 @given(scenarios())
+@FEWER
 def test_quantity_is_conserved(scenario: Scenario) -> None:
     core = run(scenario)
     filled: dict[str, int] = defaultdict(int)
@@ -134,6 +142,7 @@ def test_quantity_is_conserved(scenario: Scenario) -> None:
 
 
 @given(scenarios())
+@FEWER
 def test_router_and_host_agree_on_what_is_open(scenario: Scenario) -> None:
     core = run(scenario)
     open_orders = {k for k, r in core.router.orders.items() if not r.status.is_terminal}
@@ -144,6 +153,7 @@ def test_router_and_host_agree_on_what_is_open(scenario: Scenario) -> None:
 
 @pytest.mark.req("P10")
 @given(scenarios())
+@FEWER
 def test_reservations_are_those_of_the_open_orders(scenario: Scenario) -> None:
     core = core_of(scenario)
 
@@ -220,6 +230,7 @@ def measured_anew(core: Core, order: Order) -> CheckInputs:
 
 @pytest.mark.req("P10", "D11")
 @given(scenarios())
+@FEWER
 def test_the_gate_measures_what_is_there(scenario: Scenario) -> None:
     core = core_of(scenario)
     measure = core.gate._measure
@@ -235,6 +246,7 @@ def test_the_gate_measures_what_is_there(scenario: Scenario) -> None:
 
 @pytest.mark.req("D14")
 @given(scenarios())
+@FEWER
 def test_a_reduce_only_order_never_opens_raises_or_flips(scenario: Scenario) -> None:
     core = run(scenario)
     reducing = {e.order.client_order_id for e in core.events(OrderApproved) if e.order.reduce_only}
@@ -249,6 +261,7 @@ def test_a_reduce_only_order_never_opens_raises_or_flips(scenario: Scenario) -> 
 
 @pytest.mark.req("P10", "R93")
 @given(scenarios())
+@FEWER
 def test_no_outcome_exceeds_the_limits(scenario: Scenario) -> None:
     # Exposure at the prices of the verdict: a limit on shares held, whatever the market does.
     limit = 60
