@@ -118,6 +118,11 @@ class CellLoop:
         actors: its first set of actors.
         routes: routes of the whole engine, as this cell sees them.
         run: what it shares with the other cells.
+
+    Attributes:
+        state: where it is in its life; for any thread.
+        is_over: True when it handles nothing any more; for any thread.
+        thread: its thread, once started.
     """
 
     def __init__(self, spec: CellSpec, actors: Sequence[Actor], routes: Routes, run: Run) -> None:
@@ -132,6 +137,7 @@ class CellLoop:
             overrun=self._overrun,
         )
         self.state = CellState.STARTING
+        self.is_over = False
         self.thread: threading.Thread | None = None
         self._handled = 0
         self._busy_since = 0
@@ -154,8 +160,12 @@ class CellLoop:
         def outlet(actor: str, message: Any) -> None:
             send(actor, message, self._cell.now)
 
+        wait_s = self._run.clock.wait_s
+
         def arm(deadline: int) -> None:
-            self.mailbox.deadline = deadline
+            # A clock that moves with events never wakes the mailbox: spare it asking.
+            if wait_s(deadline) is not None:
+                self.mailbox.deadline = deadline
 
         return Cell(
             self.spec.name,
@@ -165,11 +175,6 @@ class CellLoop:
             on_timer_change=arm,
             absorbs=(BaseException,),
         )
-
-    @property
-    def is_over(self) -> bool:
-        """True when it handles nothing any more; for any thread."""
-        return self.state is CellState.STOPPED or self.state is CellState.HALTED
 
     def receive(self, message: Any) -> Any:
         """Handle one message; nothing that a handler raises gets past this.
@@ -292,6 +297,7 @@ class CellLoop:
 
     def _end(self, state: CellState) -> None:
         self.state = state
+        self.is_over = True
         self.mailbox.deadline = NEVER
         while self._early:
             self.refuse(self._early.popleft(), state.name)

@@ -230,7 +230,7 @@ class Mailbox:
         while True:
             if self._urgent:
                 return self._urgent.popleft()
-            item = self._take()
+            item = self._queue.get() if self.deadline == NEVER else self._take()
             # Producers are woken when half is empty: a thread switch a message is too dear.
             if self._waiting and self._queue.qsize() <= self._low:
                 with self._room:
@@ -244,7 +244,7 @@ class Mailbox:
     def _take(self) -> Any:
         queue = self._queue
         while True:
-            wait = None if self.deadline == NEVER else self._clock.wait_s(self.deadline)
+            wait = self._clock.wait_s(self.deadline)
             if wait is None:
                 return queue.get()
             if wait <= 0:
