@@ -119,15 +119,21 @@ def test_timers_of_a_real_clock_fire_without_events() -> None:
 
 
 def test_a_replay_keeps_its_pace_and_its_timers_come_in_between() -> None:
-    start = 1_000 * S
-    probe = Probe()
-    probe.on_start = lambda: probe.ctx.set_timer(start + 4 * S, Alarm("x"))  # type: ignore[method-assign,func-returns-value,assignment]
-    clock = ReplayClock(start, speed=1000.0)
+    def act(self: Probe, message: Any) -> None:
+        if type(message) is Note:
+            self.ctx.set_timer(self.ctx.now + 5 * S, Alarm("x"))
+
+    probe = Probe(act=act)
+    clock = ReplayClock(1_000 * S, speed=1000.0)
     with Engine(spec(probe), clock=clock) as runtime:
-        runtime.feed([bar(start + 3 * S), bar(start + 9 * S)])
-        assert clock.now() >= start + 9 * S
-    assert [type(m) for m in probe.seen] == [Bar, Alarm, Bar]
-    assert probe.times == [start + 3 * S, start + 4 * S, start + 9 * S]
+        runtime.tell("probe", Note("x"))
+        later = clock.now() + 20 * S
+        runtime.feed([bar(later)])
+        assert clock.now() >= later
+    assert [type(m) for m in probe.seen] == [Note, Alarm, Bar]
+    told_at, fired_at, _ = probe.times
+    assert fired_at == told_at + 5 * S
+    assert probe.times[-1] == later
 
 
 def test_a_request_to_stop_ends_the_feed_and_the_rest_is_dead() -> None:
