@@ -34,7 +34,7 @@ $(DEV): requirements-dev.lock requirements.lock $(INPUTS)
 
 demo: $(RUNTIME) ## backtest the example strategy on the sample data into demo-out/
 	$(VENV)/bin/engine backtest examples/strategies/sma_cross.py:SmaCross \
-		--data examples/data --out demo-out
+		--data examples/data --set data.adjust=true --out demo-out
 
 test: $(DEV) ## run the tests (ARGS="-k ledger" narrows them)
 	@$(PY) -m pytest $(ARGS)

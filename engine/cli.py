@@ -31,49 +31,84 @@ app = App(
     name="engine",
     help="Tetrad: one event-driven trading engine for every mode.",
     version=_version,
+    # Plain text spares the import of a Markdown renderer.
+    version_format="plaintext",
+    help_format="plaintext",
 )
 
-Data = Annotated[list[Path] | None, Parameter(name="--data", consume_multiple=True, negative=())]
-Settings = Annotated[list[str] | None, Parameter(name="--set", negative=())]
-Out = Annotated[Path | None, Parameter(name="--out")]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
-Start = Annotated[str | None, Parameter(name="--from")]
-End = Annotated[str | None, Parameter(name="--to")]
-OnBadData = Annotated[str | None, Parameter(name="--on-bad-data")]
+_REFERENCE = (
+    "path/to/file.py:ClassName (a file with one class needs no name), or a registered name."
+)
+StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
+Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
+Data = Annotated[
+    list[Path] | None,
+    Parameter(
+        name="--data",
+        consume_multiple=True,
+        negative=(),
+        help="Parquet, CSV or Arrow files, or folders of them.",
+    ),
+]
+Symbols = Annotated[
+    str | None, Parameter(help="Symbols, separated by commas, in this order; all by default.")
+]
+Start = Annotated[str | None, Parameter(name="--from", help="First moment, such as 2005-01-01.")]
+End = Annotated[str | None, Parameter(name="--to", help="Last moment; a date counts to its end.")]
+Cash = Annotated[float | None, Parameter(help="Opening cash; 100000 unless the profile differs.")]
+Overlay = Annotated[
+    Path | None, Parameter(help="A TOML file of settings over the shipped backtest profile.")
+]
+ProfileName = Annotated[
+    str, Parameter(help="A shipped profile (backtest), or a TOML file over one.")
+]
+OnBadData = Annotated[
+    str | None,
+    Parameter(
+        name="--on-bad-data",
+        help="fail on the first bad row (default), or drop, which counts and lists them.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set",
+        negative=(),
+        help="KEY=VALUE of any setting, such as strategy.fast=10; may be repeated.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    Parameter(name="--out", help="Folder for the results; without it nothing is written."),
+]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative=(),
+        show_default=False,
+        help="Print the summary as JSON and nothing else.",
+    ),
+]
 
 
 @app.command
 def backtest(
-    strategy: str,
+    strategy: StrategyName,
     /,
     *,
     data: Data = None,
-    symbols: str | None = None,
+    symbols: Symbols = None,
     start: Start = None,
     end: End = None,
-    cash: float | None = None,
-    profile: Path | None = None,
+    cash: Cash = None,
+    profile: Overlay = None,
     on_bad_data: OnBadData = None,
     settings: Settings = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Run a strategy over market data files.
-
-    Parameters
-    ----------
-    strategy: path/to/file.py:ClassName, or a registered name.
-    data: Parquet, CSV or Arrow files, or folders of them.
-    symbols: comma-separated symbols, in this order; all by default.
-    start: first moment, such as 2005-01-01.
-    end: last moment.
-    cash: opening cash.
-    profile: a TOML file over the shipped backtest profile.
-    on_bad_data: fail (default) or drop, which counts and lists what it drops.
-    settings: KEY=VALUE for any setting, such as strategy.fast=10 or costs.commission_bps=10.
-    out: folder for the results; without it nothing is written.
-    json: print the summary as JSON and nothing else.
-    """
+    """Run a strategy over market data files."""
     from engine.research.backtest import backtest as run
 
     changes = _settings(settings, on_bad_data)
@@ -96,28 +131,21 @@ def backtest(
 
 @app.command
 def run(
-    strategy: str | None = None,
+    strategy: Reference = None,
     /,
     *,
-    profile: str,
+    profile: ProfileName,
     data: Data = None,
-    symbols: str | None = None,
+    symbols: Symbols = None,
     start: Start = None,
     end: End = None,
-    cash: float | None = None,
+    cash: Cash = None,
     on_bad_data: OnBadData = None,
     settings: Settings = None,
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Run the engine under a profile.
-
-    Parameters
-    ----------
-    strategy: path/to/file.py:ClassName, or a registered name.
-    profile: name of a shipped profile (backtest), or a TOML file over one.
-    data: see backtest; likewise the other options.
-    """
+    """Run the engine under a profile; the options are those of its command."""
     from engine.config import profile_base
 
     base = profile_base(profile)
@@ -203,6 +231,7 @@ def _show(result: BacktestResult, out: Path | None, as_json: bool) -> None:
 def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
     """Render a result for people: headline figures, denials, what was dropped and written."""
     s = result.summary
+    closed = result.statistics["trades"]
 
     def percent(key: str) -> str:
         return "n/a" if s[key] is None else f"{100 * s[key]:.2f} %"
@@ -218,7 +247,7 @@ def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
         ("CAGR", percent("cagr")),
         ("Sharpe / Sortino", f"{number('sharpe_ratio')} / {number('sortino_ratio')}"),
         ("max drawdown", percent("max_drawdown")),
-        ("trades", f"{s['trades']:,}, {percent('win_rate')} won"),
+        ("trades", f"{closed:,} closed, {percent('win_rate')} won; {s['trades'] - closed:,} open"),
         ("profit factor", number("profit_factor")),
         ("costs", number("total_costs")),
         ("orders", f"{s['orders']:,}, {s['fills']:,} fills, {s['denied']:,} denied"),
