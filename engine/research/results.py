@@ -26,6 +26,15 @@ def _scales(instruments: Sequence[Instrument]) -> pl.DataFrame:
     )
 
 
+def _per(units: pl.Expr, unit: pl.Expr | int) -> pl.Expr:
+    """Divide, correctly rounded.
+
+    polars divides by a scalar by multiplying with its reciprocal, which is off by a bit for many
+    numbers, and a column that a join filled with one value counts as a scalar.
+    """
+    return units / (unit + 0 * units)
+
+
 def fills_frame(
     fills: pl.DataFrame, orders: pl.DataFrame, instruments: Sequence[Instrument]
 ) -> pl.DataFrame:
@@ -50,8 +59,8 @@ def fills_frame(
             .then(pl.lit("BUY"))
             .otherwise(pl.lit("SELL"))
             .alias("side"),
-            (pl.col("signed_qty").abs() / pl.col("qty_unit")).alias("quantity"),
-            (pl.col("last_px") / pl.col("px_unit")).alias("price"),
+            _per(pl.col("signed_qty").abs(), pl.col("qty_unit")).alias("quantity"),
+            _per(pl.col("last_px"), pl.col("px_unit")).alias("price"),
             pl.when(exact)
             .then(value)
             .otherwise(_half_even(value, pl.col("divisor")))
@@ -124,12 +133,12 @@ def orders_frame(
         "side",
         "order_type",
         "time_in_force",
-        (pl.col("order_qty") / qty_unit).alias("quantity"),
-        (pl.col("limit_px") / px_unit).alias("limit_price"),
-        (pl.col("stop_px") / px_unit).alias("stop_price"),
+        _per(pl.col("order_qty"), qty_unit).alias("quantity"),
+        _per(pl.col("limit_px"), px_unit).alias("limit_price"),
+        _per(pl.col("stop_px"), px_unit).alias("stop_price"),
         status.alias("status"),
-        (cum / qty_unit).alias("filled_quantity"),
-        (pl.col("cum_value") / pl.col("cum_qty") / px_unit).alias("average_price"),
+        _per(cum, qty_unit).alias("filled_quantity"),
+        _per(pl.col("cum_value") / pl.col("cum_qty"), px_unit).alias("average_price"),
         "ts_init",
         pl.max_horizontal("ts_init", "fill_ts", "ts").alias("ts_last"),
         pl.coalesce("code", "reason").alias("reason"),
@@ -171,7 +180,7 @@ def verdicts_frame(verdicts: pl.DataFrame, limits: RiskLimits) -> pl.DataFrame:
         "ts",
         pl.col("code").is_null().alias("approved"),
         "code",
-        *((pl.col(name) / CASH_UNIT).alias(name) for name in amounts),
+        *(_per(pl.col(name), CASH_UNIT).alias(name) for name in amounts),
         (pl.col("exempt") == 1).alias("exempt"),
         (pl.col("shorts") == 1).alias("shorts"),
         "detail",
