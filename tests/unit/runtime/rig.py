@@ -85,6 +85,7 @@ class Probe(Actor):
         self.times: list[int] = []
         self.batches = 0
         self.life: list[str] = []
+        self.born = -1
 
     def handlers(self) -> Mapping[type, Handler]:
         return dict.fromkeys((Bar, Trade, Quote, Note, Order, Kill, Alarm), self.on_message)
@@ -96,6 +97,7 @@ class Probe(Actor):
 
     def on_start(self) -> None:
         self.life.append("start")
+        self.born = self.ctx.now
 
     def on_stop(self) -> None:
         self.life.append("stop")

@@ -163,7 +163,8 @@ def test_edges_are_built_anew_and_go_on_with_what_waits(
     assert second == DeadLetter(Note("caused"), "probe", "RESTARTED")
     assert made[0].life == ["start"]
     assert made[1].life == ["start", "stop"]
-    assert made[1].times == [5 if isinstance(message, MARKET) else 0], "time goes on"
+    time = 5 if isinstance(message, MARKET) else 0
+    assert (made[1].born, made[1].times) == (time, [time]), "time goes on"
 
 
 @pytest.mark.parametrize("role", [Role.EDGE, Role.TELEMETRY])
