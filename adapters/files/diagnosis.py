@@ -79,7 +79,7 @@ def digit_violations(batch: Batch, selection: Selection) -> list[Violation]:
             continue
 
         def describe(at: int, n: str = name, c: object = column, d: int = digits) -> str:
-            return f"{n} {c[at]!r} has more than {d} digits"  # type: ignore[index]
+            return f"{n} {float(c[at])!r} has more than {d} digits"  # type: ignore[index]
 
         found.append(Violation(("price_decimals", "quantity_decimals")[i >= prices], bad, describe))
     return found

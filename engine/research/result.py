@@ -19,6 +19,7 @@ from engine.analytics.equity import EquityBuilder
 from engine.analytics.performance import statistics
 from engine.analytics.trades import round_trips
 from engine.config import Config
+from engine.domain.events import StrategyFailed
 from engine.domain.money import CASH_DECIMALS, round_units
 from engine.errors import ConfigError
 from engine.ports import MarketHistory, RunRecord
@@ -26,7 +27,7 @@ from engine.registry import code_hash
 from engine.research.results import fills_frame, instances_frame, orders_frame, verdicts_frame
 from engine.strategy.base import Strategy
 
-__all__ = ["BacktestResult", "summarize"]
+__all__ = ["BacktestResult", "check_target", "summarize"]
 
 EQUITY_CHUNK_ROWS = 131_072
 _TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
@@ -43,7 +44,7 @@ class BacktestResult:
         orders, fills, trades, instances, equity, verdicts, signals, risk_events: polars frames;
             times are UTC datetimes of nanoseconds.
         dropped: bad rows that were dropped, when the profile says so.
-        notes: what the data reader wants to be known.
+        notes: what the data reader wants to be known, and strategies that failed on the way.
     """
 
     summary: dict[str, Any]
@@ -72,8 +73,8 @@ class BacktestResult:
         Raises:
             ConfigError: the folder exists and holds something other than an earlier result.
         """
-        target = Path(folder)
-        _check_target(target)
+        target = Path(folder).absolute()
+        check_target(folder)
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -168,7 +169,7 @@ def summarize(
         signals=_timed(journal.signals()),
         risk_events=_timed(journal.risk_events()),
         dropped=data.dropped,
-        notes=data.notes,
+        notes=[*data.notes, *map(_quarantined, journal.failures)],
         data=data,
     )
     summary["elapsed_s"] = round(time.perf_counter() - began, 3)
@@ -246,6 +247,13 @@ def _manifest(
     }
 
 
+def _quarantined(failed: StrategyFailed) -> str:
+    return (
+        f"strategy {failed.strategy_id} failed in {failed.hook} on {failed.event}: {failed.error}; "
+        "it got nothing more from there on"
+    )
+
+
 def _timed(frame: pl.DataFrame) -> pl.DataFrame:
     times = [name for name in _TIMES if name in frame.columns]
     return frame.with_columns(pl.col(times).cast(pl.Datetime("ns", "UTC")))
@@ -274,12 +282,26 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def _check_target(target: Path) -> None:
+_SUFFIXES = (".parquet", ".json", ".html")
+
+
+def check_target(folder: str | Path) -> None:
+    """See that results may be written to a folder: a new or empty one, or an earlier result's.
+
+    Raises:
+        ConfigError: it is none of these. An earlier result is replaced, so a folder that holds
+            anything else is refused.
+    """
+    target = Path(folder)
+    if not target.absolute().name:
+        raise ConfigError(f"--out {folder} is no folder that can be written; name a new one")
     if not target.exists():
         return
     if not target.is_dir():
-        raise ConfigError(f"--out {target} is a file; name a folder")
-    if any(target.iterdir()) and not (target / "manifest.json").is_file():
-        raise ConfigError(
-            f"--out {target} exists and holds no earlier result; name a new folder or empty it"
-        )
+        raise ConfigError(f"--out {folder} is a file; name a folder")
+    names = {entry.name for entry in target.iterdir()}
+    ours = {"manifest.json", "summary.json", "statistics.json", "fills.parquet"} <= names
+    foreign = sorted(name for name in names if not name.endswith(_SUFFIXES))
+    if names and (foreign or not ours):
+        held = f"holds {foreign[0]}" if foreign else "holds no earlier result"
+        raise ConfigError(f"--out {folder} exists and {held}; name a new folder or empty it")
