@@ -75,11 +75,14 @@ class Run:
         self.send = send
         self.ending = False
         self.ended = threading.Event()
+        self.mailboxes: list[Mailbox] = []
 
     def end(self) -> None:
         """Let no further market event be handled, and wake whoever feeds or waits."""
         self.ending = True
         self.ended.set()
+        for mailbox in self.mailboxes:
+            mailbox.release()
 
 
 class Start:
@@ -136,6 +139,7 @@ class CellLoop:
             refused=self.refuse,
             overrun=self._overrun,
         )
+        run.mailboxes.append(self.mailbox)
         self.state = CellState.STARTING
         self.is_over = False
         self.thread: threading.Thread | None = None

@@ -33,7 +33,7 @@ class Overflow(Enum):
     """Never dropped: the producer waits until the deadline, then the engine halts. For orders,
     fills and control."""
     WAIT = "WAIT"
-    """Never dropped: the producer waits as long as it takes. For bars and trades."""
+    """Never dropped: the producer waits as long as the engine runs. For bars and trades."""
     CONFLATE = "CONFLATE"
     """At most one waits a symbol: a newer one takes its place, and is counted. For quotes."""
     DROP_OLDEST = "DROP_OLDEST"
@@ -140,6 +140,7 @@ class Mailbox:
         self._room = threading.Condition()
         self._flushing = threading.Lock()
         self._waiting = 0
+        self._released = False
 
     @property
     def depth(self) -> int:
@@ -217,6 +218,8 @@ class Mailbox:
             self._waiting += 1
             try:
                 while queue.qsize() >= self._capacity and self.closed is None:
+                    if self._released and limit is None:
+                        return True
                     left = None if limit is None else limit - time.monotonic()
                     if left is not None and left <= 0:
                         return False
@@ -265,6 +268,12 @@ class Mailbox:
         with self._room:
             self._room.notify_all()
         self.flush()
+
+    def release(self) -> None:
+        """Hold up no producer of bars any more: the engine is ending and may handle none."""
+        self._released = True
+        with self._room:
+            self._room.notify_all()
 
     def flush(self) -> None:
         """Hand everything that waits to ``refused``, in order."""

@@ -298,6 +298,24 @@ def test_bars_hold_up_the_feeder_and_none_is_lost() -> None:
     assert runtime.statistics()[0].peak_depth <= 9, "the order to finish gets in when full"
 
 
+def test_a_feeder_held_up_by_a_stuck_cell_is_let_go_when_the_engine_ends() -> None:
+    blocker = Blocker()
+    with Engine(spec(Probe(act=blocker), capacity=1)) as runtime:
+        fed: list[int] = []
+        feeder = threading.Thread(
+            target=lambda: fed.append(runtime.feed(bar(t) for t in range(1, 401)))
+        )
+        feeder.start()
+        assert blocker.entered.wait(TIMEOUT_S)
+        eventually(lambda: runtime.statistics()[0].waits >= 1)
+        runtime.request_stop()
+        feeder.join(TIMEOUT_S)
+        assert not feeder.is_alive()
+        assert fed[0] < 10
+        blocker.release.set()
+    assert len(runtime.dead_letters) == fed[0] - 1
+
+
 def test_the_kill_switch_overtakes_waiting_bars() -> None:
     blocker = Blocker()
     probe = Probe(act=blocker)
