@@ -47,6 +47,7 @@ from engine.domain.risk import (
     bounds,
     judge,
     loss_reached,
+    recordable,
     warning_bounds,
 )
 from engine.runtime.actor import Actor, Handler, Latest
@@ -186,6 +187,8 @@ class RiskGate(Actor):
         order = submit.order
         exposure = self._exposures[order.symbol]
         code, inputs = self._examine(order, exposure, submit.closing)
+        if code is not None and inputs is not None:
+            inputs = recordable(inputs)
         verdict = Verdict(order.client_order_id, self.ctx.now, code, inputs)
         if code is not None:
             self._denied.add(order.client_order_id)

@@ -196,7 +196,7 @@ def bounds(limits: RiskLimits) -> Bounds:
         position_warning_ppm=(
             NO_LIMIT if position == NO_LIMIT else round(position * limits.position_warning)
         ),
-        exposure=cash(limits.max_total_exposure),
+        exposure=min(cash(limits.max_total_exposure), MAX_UNITS),
         leverage_ppm=ppm(limits.max_leverage),
         loss_ppm=ppm(limits.max_daily_loss),
         loss_amount=cash(limits.max_daily_loss_amount),
@@ -223,7 +223,10 @@ def judge(inputs: CheckInputs, bound: Bounds) -> DenyCode | None:
     buying-power checks whatever the limits say: it makes nothing worse.
     """
     value, before, after, exposure, equity, day_start, exempt, shorts = inputs
-    if not exempt:
+    if exempt:
+        if value > MAX_UNITS:
+            return DenyCode.ORDER_VALUE_ABOVE_MAX
+    else:
         if value < bound.min_order:
             return DenyCode.ORDER_VALUE_BELOW_MIN
         if value > bound.max_order:
@@ -241,6 +244,11 @@ def judge(inputs: CheckInputs, bound: Bounds) -> DenyCode | None:
         if loss_reached(day_start - equity, day_start, bound):
             return DenyCode.DAILY_LOSS
     return None
+
+
+def recordable(inputs: CheckInputs) -> CheckInputs:
+    """Bound what an order beyond all measure looked at to what the outputs hold, 64 bits."""
+    return CheckInputs(*(max(-MAX_UNITS, min(amount, MAX_UNITS)) for amount in inputs))
 
 
 def loss_reached(loss: int, day_start: int, bound: Bounds) -> bool:
@@ -274,7 +282,12 @@ def checks(inputs: CheckInputs, limits: RiskLimits) -> list[Check]:
             exempt,
             floor=True,
         ),
-        _check(DenyCode.ORDER_VALUE_ABOVE_MAX, inputs.order_value, bound.max_order, exempt),
+        _check(
+            DenyCode.ORDER_VALUE_ABOVE_MAX,
+            inputs.order_value,
+            bound.max_order,
+            exempt and inputs.order_value <= MAX_UNITS,
+        ),
         _check(
             DenyCode.SHORT_SELLING,
             inputs.shorts * CASH_UNIT,

@@ -14,7 +14,7 @@ from engine.config import Config, load_config
 from engine.errors import StrategyError
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import load_strategy
-from engine.research.result import BacktestResult, summarize
+from engine.research.result import BacktestResult, check_target, summarize
 from engine.runtime.cell import Cell
 from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_events, trade_events
 from engine.strategy.base import Strategy
@@ -67,7 +67,7 @@ def backtest(
 
     Raises:
         InputError: a setting, the strategy file or the data are unusable.
-        StrategyError: a hook of the strategy raised; the original is its cause.
+        StrategyError: a hook of the strategy raised; it carries the traceback.
     """
     changes = dict(settings or {})
     paths = [data] if isinstance(data, str | Path) else list(data)
@@ -76,6 +76,8 @@ def backtest(
     changes |= {key: value for key, value in given.items() if value is not None}
     if symbols is not None:
         changes["data.symbols"] = list(symbols)
+    if out is not None:
+        check_target(out)
     config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
     cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
     result = run_backtest(config, cls, progress=progress)

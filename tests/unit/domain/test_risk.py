@@ -180,15 +180,22 @@ def test_short_selling_can_be_forbidden() -> None:
 def test_unlimited_must_be_written_and_limits_nothing() -> None:
     limits = RiskLimits(**WIDE)
     huge = inputs(
-        order_value=2**63 - 1, position_after=10**30, exposure_after=10**30, equity=1,
+        order_value=2**63 - 1, position_after=2**63 - 1, exposure_after=2**63 - 1, equity=1,
         day_start_equity=10**30,
     )  # fmt: skip
     assert verdict_of(huge, limits) is None
     assert verdict_of(huge._replace(order_value=0), limits) is None
     listed = {check.code: check for check in checks(huge, limits)}
-    for code in (D.POSITION_SIZE, D.TOTAL_EXPOSURE, D.BUYING_POWER):
+    for code in (D.POSITION_SIZE, D.BUYING_POWER):
         assert listed[code].limit is None
         assert listed[code].headroom is None
+
+
+def test_what_no_column_holds_is_denied_without_any_limit() -> None:
+    limits = RiskLimits(**WIDE)
+    assert verdict_of(inputs(order_value=2**63), limits) is D.ORDER_VALUE_ABOVE_MAX
+    assert verdict_of(inputs(order_value=2**63, exempt=1), limits) is D.ORDER_VALUE_ABOVE_MAX
+    assert verdict_of(inputs(exposure_after=2**63), limits) is D.TOTAL_EXPOSURE
 
 
 @pytest.mark.parametrize("equity", [0, -1, -EQUITY])
