@@ -8,7 +8,6 @@ there, because the venue caps them by the position they reduce.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -33,9 +32,9 @@ from engine.domain.events import (
     RiskEvent,
     Severity,
 )
+from engine.domain.exposure import Exposure, ExposureBook
 from engine.domain.instruments import Instrument
-from engine.domain.market import Bar
-from engine.domain.money import CASH_UNIT, div_half_even
+from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Order, OrderType, Side
 from engine.domain.risk import (
     NO_LIMIT,
@@ -50,7 +49,7 @@ from engine.domain.risk import (
     recordable,
     warning_bounds,
 )
-from engine.runtime.actor import Actor, Handler, Latest
+from engine.runtime.actor import Actor, Handler
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY, _SELL = Side.BUY, Side.SELL
@@ -65,47 +64,6 @@ class DayEnded(msgspec.Struct, frozen=True, tag="day_ended"):
     ts_event: int
 
 
-class _Exposure:
-    """Account-wide exposure in one symbol, valued at the latest price it was looked at with.
-
-    ``seen`` is the market event it was last valued with, None when quantities have changed since
-    (so a booking costs no valuation; the next order that is judged does one). ``held_value`` is
-    the signed value of what is held, ``worst_value`` the unsigned value of the worst case: all
-    that is held and working on the side that hurts. Both in cash units.
-    """
-
-    __slots__ = (
-        "buys",
-        "divisor",
-        "factor",
-        "held_value",
-        "instrument",
-        "lane",
-        "px",
-        "quantity",
-        "seen",
-        "sells",
-        "symbol",
-        "warned",
-        "worst_qty",
-        "worst_value",
-    )
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.symbol = instrument.symbol
-        self.factor, self.divisor = instrument.cash_scale()
-        self.quantity = self.buys = self.sells = 0
-        self.px = self.worst_qty = self.held_value = self.worst_value = 0
-        self.lane: Latest | None = None
-        self.seen: Any = None
-        self.warned = False
-
-    def value(self, quantity: int, px: int) -> int:
-        amount = quantity * px * self.factor
-        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
-
-
 class _Open:
     """What an approved order still reserves.
 
@@ -115,7 +73,7 @@ class _Open:
 
     __slots__ = ("exposure", "leaves", "order", "pending")
 
-    def __init__(self, order: Order, exposure: _Exposure) -> None:
+    def __init__(self, order: Order, exposure: Exposure) -> None:
         self.order = order
         self.exposure = exposure
         self.leaves = order.order_qty
@@ -152,14 +110,11 @@ class RiskGate(Actor):
         self._warning_bounds = warning_bounds(limits)
         self._router = router
         self._calendar = get_calendar(calendar)
-        self._exposures = {s: _Exposure(i) for s, i in instruments.items()}
-        self._active: dict[str, _Exposure] = {}
+        self._book = ExposureBook(instruments)
         self._held: dict[tuple[str, str], int] = {}
         self._open: dict[str, _Open] = {}
         self._denied: set[str] = set()
         self._cash = initial_cash
-        self._held_value = 0
-        self._worst_value = 0
         self._day_start = initial_cash
         self._loss_warned = False
 
@@ -179,13 +134,14 @@ class RiskGate(Actor):
         }
 
     def on_start(self) -> None:
-        """Arm the end of the first trading day."""
+        """Learn where prices come from and arm the end of the first trading day."""
+        self._book.latest = self.ctx.lane
         self._arm_day_end()
 
     def on_submit_order(self, submit: SubmitOrder) -> None:
         """Give the one verdict on an order."""
         order = submit.order
-        exposure = self._exposures[order.symbol]
+        exposure = self._book.of(order.symbol)
         code, inputs = self._examine(order, exposure, submit.closing)
         if code is not None and inputs is not None:
             inputs = recordable(inputs)
@@ -202,7 +158,7 @@ class RiskGate(Actor):
             self._warn(order, exposure, inputs)
 
     def _examine(
-        self, order: Order, exposure: _Exposure, closing: bool = False
+        self, order: Order, exposure: Exposure, closing: bool = False
     ) -> tuple[DenyCode | None, CheckInputs | None]:
         if self.state is not _ACTIVE and not (
             order.reduce_only and (closing or self.state is TradingState.REDUCING)
@@ -211,127 +167,31 @@ class RiskGate(Actor):
             return (DenyCode.TRADING_HALTED if halted else DenyCode.TRADING_REDUCING), None
         if order.parent_id is not None and order.parent_id in self._denied:
             return DenyCode.PARENT_DENIED, None
-        lane = exposure.lane
-        if lane is None:
-            lane = exposure.lane = self.ctx.lane(order.symbol)
-        if lane.last is None:
+        last = exposure.lane.last  # type: ignore[union-attr]  # the book gave it a lane
+        if last is None:
             return DenyCode.NO_REFERENCE_PRICE, None
         code = shape_error(order, exposure.instrument)
         if code is not None:
             return code, None
         if order.reduce_only and order.parent_id is None and not self._reduces(order):
             return DenyCode.REDUCE_ONLY, None
-        inputs = self._measure(order, exposure, lane.last)
+        inputs = self._book.measure(order, exposure, last, self._cash, self._day_start)
         return judge(inputs, self._bounds), inputs
 
     def _reduces(self, order: Order) -> bool:
         held = self._held.get((order.strategy_id, order.symbol), 0)
         return held < 0 if order.side is _BUY else held > 0
 
-    def _measure(self, order: Order, exposure: _Exposure, last: Any) -> CheckInputs:
-        """Look at everything the measured checks need."""
-        if last is not exposure.seen:
-            self._mark(exposure, last)
-        active = self._active
-        if len(active) > 1 or (active and exposure.symbol not in active):
-            self._mark_all()
-        quantity, px = order.order_qty, exposure.px
-        own_px = order.limit_px or order.stop_px or px
-        before_value = after_value = exposure.worst_value
-        exempt = shorts = 0
-        if order.reduce_only:
-            exempt = 1
-        else:
-            if order.side is _BUY:
-                after = exposure.quantity + exposure.buys + quantity
-            else:
-                after = exposure.sells - exposure.quantity + quantity
-                shorts = 1 if after > 0 else 0
-            if after > exposure.worst_qty:
-                # A limit above the market can fill there: the worst price counts.
-                after_value = exposure.value(after, own_px if own_px > px else px)
-        return CheckInputs(
-            exposure.value(quantity, own_px),
-            before_value,
-            after_value,
-            self._worst_value - before_value + after_value,
-            self._cash + self._held_value,
-            self._day_start,
-            exempt,
-            shorts,
-        )
-
-    def _mark_all(self) -> None:
-        """Bring the account's totals up to the latest prices: what has not moved costs a look.
-
-        Written out for the common case, a price that moved under unchanged quantities: with many
-        positions this loop is most of a check.
-        """
-        held_move = worst_move = 0
-        for exposure in self._active.values():
-            last = exposure.lane.last  # type: ignore[union-attr]  # active: it has a lane
-            if last is exposure.seen:
-                continue
-            if exposure.seen is None or exposure.divisor != 1:
-                self._mark(exposure, last)
-                continue
-            exposure.seen = last
-            px = last.close_px if type(last) is Bar else last.last_px
-            move = (px - exposure.px) * exposure.factor
-            exposure.px = px
-            held = exposure.quantity * move
-            worst = exposure.worst_qty * move
-            exposure.held_value += held
-            exposure.worst_value += worst
-            held_move += held
-            worst_move += worst
-        self._held_value += held_move
-        self._worst_value += worst_move
-
-    def _mark(self, exposure: _Exposure, last: Any) -> None:
-        """Value one symbol at its latest price and carry the change into the totals."""
-        exposure.seen = last
-        exposure.px = px = last.last_px
-        quantity = exposure.quantity
-        worst, short = quantity + exposure.buys, exposure.sells - quantity
-        if short > worst:
-            worst = short
-        exposure.worst_qty = worst
-        held_value, worst_value = quantity * px * exposure.factor, worst * px * exposure.factor
-        if exposure.divisor != 1:
-            held_value = div_half_even(held_value, exposure.divisor)
-            worst_value = div_half_even(worst_value, exposure.divisor)
-        self._held_value += held_value - exposure.held_value
-        self._worst_value += worst_value - exposure.worst_value
-        exposure.held_value = held_value
-        exposure.worst_value = worst_value
-
-    def _reserve(self, order: Order, exposure: _Exposure) -> None:
+    def _reserve(self, order: Order, exposure: Exposure) -> None:
         self._open[order.client_order_id] = _Open(order, exposure)
         if not order.reduce_only:
-            self._book(exposure, order.side, order.order_qty)
-
-    def _book(self, exposure: _Exposure, side: Side, quantity: int) -> None:
-        """Add to (or take off) what works on one side of a symbol."""
-        if side is _BUY:
-            exposure.buys += quantity
-        else:
-            exposure.sells += quantity
-        exposure.seen = None
-        if exposure.buys or exposure.sells or exposure.quantity:
-            self._active[exposure.symbol] = exposure
-        elif self._active.pop(exposure.symbol, None) is not None:
-            self._held_value -= exposure.held_value
-            self._worst_value -= exposure.worst_value
-            exposure.held_value = exposure.worst_value = exposure.worst_qty = 0
-            exposure.warned = False
+            self._book.work(exposure, order.side, order.order_qty)
 
     def on_position_changed(self, changed: PositionChanged) -> None:
         """Turn a reservation into a position."""
         fill = changed.fill
-        exposure = self._exposures[fill.symbol]
-        if exposure.lane is None:
-            exposure.lane = self.ctx.lane(fill.symbol)
+        exposure = self._book.of(fill.symbol)
+        if not exposure.px:
             exposure.px = fill.last_px
         key = (fill.strategy_id, fill.symbol)
         exposure.quantity += changed.quantity - self._held.get(key, 0)
@@ -348,13 +208,13 @@ class RiskGate(Actor):
             if not open_order.order.reduce_only:
                 filled = leaves_qty - open_order.leaves
             open_order.leaves = leaves_qty
-        self._book(exposure, _BUY if fill.signed_qty > 0 else _SELL, filled)
+        self._book.work(exposure, _BUY if fill.signed_qty > 0 else _SELL, filled)
 
     def on_order_ended(self, event: OrderEnded) -> None:
         """Release what the order still reserved."""
         open_order = self._open.pop(event.client_order_id, None)
         if open_order is not None and not open_order.order.reduce_only:
-            self._book(open_order.exposure, open_order.order.side, -open_order.leaves)
+            self._book.work(open_order.exposure, open_order.order.side, -open_order.leaves)
 
     def on_cancel_order(self, cancel: CancelOrder) -> None:
         """Pass a cancel on; it comes by here to keep its place behind the order it is about."""
@@ -378,11 +238,11 @@ class RiskGate(Actor):
         )
         exposure = open_order.exposure
         if not order.reduce_only:
-            self._book(exposure, order.side, -open_order.leaves)
+            self._book.work(exposure, order.side, -open_order.leaves)
         code, inputs = self._examine(changed, exposure)
         kept = open_order.leaves if code is not None else max(open_order.leaves, quantity - filled)
         if not order.reduce_only:
-            self._book(exposure, order.side, kept)
+            self._book.work(exposure, order.side, kept)
         open_order.leaves = kept
         if code is not None:
             rejected = ReplaceRejected(replace.client_order_id, code.name, replace.ts_init)
@@ -405,7 +265,7 @@ class RiskGate(Actor):
         open_order.pending = max(open_order.pending - 1, 0)
         leaves = quantity - (order.order_qty - open_order.leaves)
         if not order.reduce_only:
-            self._book(open_order.exposure, order.side, leaves - open_order.leaves)
+            self._book.work(open_order.exposure, order.side, leaves - open_order.leaves)
         open_order.leaves = leaves
         open_order.order = msgspec.structs.replace(
             order, order_qty=quantity, limit_px=event.limit_px, stop_px=event.stop_px
@@ -418,8 +278,8 @@ class RiskGate(Actor):
 
     def on_day_ended(self, event: DayEnded) -> None:
         """Start the next trading day: new loss baseline, a latched halt ends if it may."""
-        self._mark_all()
-        self._day_start = self._cash + self._held_value
+        self._book.mark()
+        self._day_start = self._cash + self._book.held_value
         self._loss_warned = False
         if self._latched and self._limits.halt_reset == "next_day":
             self.state = TradingState.ACTIVE
@@ -440,7 +300,7 @@ class RiskGate(Actor):
         loss = 0 if inputs is None else inputs.day_start_equity - inputs.equity
         self._tell("DAILY_LOSS", Severity.CRITICAL, loss / CASH_UNIT, None, "TRADING_HALTED")
 
-    def _warn(self, order: Order, exposure: _Exposure, inputs: CheckInputs) -> None:
+    def _warn(self, order: Order, exposure: Exposure, inputs: CheckInputs) -> None:
         bound = self._bounds
         share_limit = bound.position_warning_ppm
         if share_limit != NO_LIMIT and inputs.position_after > inputs.position_before:

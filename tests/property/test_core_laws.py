@@ -64,7 +64,7 @@ def test_everybody_holds_the_same_position(scenario: Scenario) -> None:
         views = {
             "fills": filled[symbol],
             "event": event.quantity,
-            "gate": core.gate._exposures[symbol].quantity,
+            "gate": core.gate._book.of(symbol).quantity,
             "host": core.host(STRATEGY).desk.positions[symbol].units,
         }
         assert len(set(views.values())) == 1, views
@@ -160,7 +160,7 @@ def test_reservations_are_those_of_the_open_orders(scenario: Scenario) -> None:
     def check(event: Any) -> None:
         if type(event) not in (PositionChanged, OrderCanceled, OrderExpired, OrderRejected):
             return
-        for symbol, exposure in core.gate._exposures.items():
+        for symbol, exposure in core.gate._book.exposures.items():
             working = [
                 r
                 for r in core.router.orders.values()
@@ -174,11 +174,11 @@ def test_reservations_are_those_of_the_open_orders(scenario: Scenario) -> None:
 
     core.witness.check = check
     core.run(columns(scenario.series))
-    for symbol, exposure in core.gate._exposures.items():
+    for symbol, exposure in core.gate._book.exposures.items():
         if not any(r.order.symbol == symbol for r in core.gate._open.values()):
             assert exposure.buys == exposure.sells == 0
             if not exposure.quantity:
-                assert symbol not in core.gate._active
+                assert symbol not in core.gate._book.active
 
 
 def measured_anew(core: Core, order: Order) -> CheckInputs:
@@ -233,14 +233,14 @@ def measured_anew(core: Core, order: Order) -> CheckInputs:
 @FEWER
 def test_the_gate_measures_what_is_there(scenario: Scenario) -> None:
     core = core_of(scenario)
-    measure = core.gate._measure
+    measure = core.gate._book.measure
 
     def checked(order: Order, *rest: Any) -> CheckInputs:
         inputs = measure(order, *rest)
         assert inputs == measured_anew(core, order)
         return inputs
 
-    core.gate._measure = checked  # type: ignore[method-assign]
+    core.gate._book.measure = checked  # type: ignore[method-assign]
     core.run(columns(scenario.series))
 
 
