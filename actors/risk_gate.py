@@ -49,7 +49,7 @@ from engine.domain.risk import (
     recordable,
     warning_bounds,
 )
-from engine.runtime.actor import Actor, Handler
+from engine.runtime.actor import Actor, Context, Handler
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY, _SELL = Side.BUY, Side.SELL
@@ -133,9 +133,13 @@ class RiskGate(Actor):
             DayEnded: self.on_day_ended,
         }
 
+    def bind(self, ctx: Context) -> None:
+        """Receive the context, and where prices come from: orders may come before the start."""
+        super().bind(ctx)
+        self._book.latest = ctx.lane
+
     def on_start(self) -> None:
-        """Learn where prices come from and arm the end of the first trading day."""
-        self._book.latest = self.ctx.lane
+        """Arm the end of the first trading day."""
         self._arm_day_end()
 
     def on_submit_order(self, submit: SubmitOrder) -> None:

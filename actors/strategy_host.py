@@ -35,7 +35,7 @@ from engine.domain.signals import Signal
 from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 from engine.strategy.base import Strategy
-from engine.strategy.desk import Desk
+from engine.strategy.desk import Desk, describe
 from engine.strategy.feed import ColumnsOf, SymbolFeed, make_bar_feed, make_tick_feed
 from engine.strategy.indicators import Studies
 from engine.strategy.views import Fill
@@ -150,9 +150,12 @@ class StrategyHost(Actor):
         strategy.attach(desk, studies)
         self._running = True
         self._call("on_start")
+        # What it declared there may turn out wrong only now.
+        self._hook = "on_start"
         studies.build(self._calendar)
         for symbol in self._instruments:
             self._make_feed(symbol, studies)
+        self._hook = ""
 
     def _make_feed(self, symbol: str, studies: Studies) -> None:
         feed = SymbolFeed(symbol, self.desk, self._flush)
@@ -386,9 +389,9 @@ class StrategyHost(Actor):
             StrategyFailed(
                 strategy_id=self.strategy_id,
                 hook=hook,
-                event=str(desk.event),
-                error=f"{type(error).__name__}: {error}",
-                traceback=_users_traceback(error),
+                event=describe(desk.event, self.ctx.now),
+                error=_printable(f"{type(error).__name__}: {_said(error)}"),
+                traceback=_printable(_users_traceback(error)),
                 ts_event=self.ctx.now,
             )
         )
@@ -401,6 +404,17 @@ def _users_traceback(error: BaseException) -> str:
     while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
         start = start.tb_next
     return "".join(traceback.format_exception(error.__class__, error, start or error.__traceback__))
+
+
+def _said(error: BaseException) -> str:
+    """Give an exception's message in one line, even if its own ``__str__`` raises."""
+    message = str(traceback.TracebackException(type(error), error, None))
+    return " ".join(message.split("\n"))
+
+
+def _printable(text: str) -> str:
+    """Escape what UTF-8 cannot carry: the event is encoded for the journal."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_ours(module: str) -> bool:

@@ -74,7 +74,7 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         currency: ISO code.
     """
 
-    cash: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 100_000.0
+    cash: Annotated[float, Meta(ge=0.01, le=10_000_000_000)] = 100_000.0
     currency: Annotated[str, Meta(pattern="^[A-Z]{3,5}$")] = "USD"
 
 

@@ -13,8 +13,9 @@ import polars as pl
 from engine.config import Config, load_config
 from engine.errors import StrategyError
 from engine.ports import MarketHistory, RunRecord
-from engine.registry import load_strategy
-from engine.research.result import BacktestResult, check_target, summarize
+from engine.registry import load_strategy, new_strategy
+from engine.research.output import check_folder
+from engine.research.result import BacktestResult, summarize
 from engine.runtime.cell import Cell
 from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_events, trade_events
 from engine.strategy.base import Strategy
@@ -75,9 +76,9 @@ def backtest(
     given = {"data.start": start, "data.end": end, "account.cash": cash}
     changes |= {key: value for key, value in given.items() if value is not None}
     if symbols is not None:
-        changes["data.symbols"] = list(symbols)
+        changes["data.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
     if out is not None:
-        check_target(out)
+        out = check_folder(out)  # absolute: a strategy may change the directory
     config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
     cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
     result = run_backtest(config, cls, progress=progress)
@@ -91,7 +92,7 @@ def run_backtest(
 ) -> BacktestResult:
     """Run one strategy class under a resolved profile; see :func:`backtest`."""
     began = time.perf_counter()
-    strategy = cls(**config.strategy)
+    strategy = new_strategy(cls, config.strategy)
     data = open_history(config)
     journal = simulate(config, strategy, data, progress=progress)
     _raise_failure(journal, config)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +20,13 @@ from engine.analytics.trades import round_trips
 from engine.config import Config
 from engine.domain.events import StrategyFailed
 from engine.domain.money import CASH_DECIMALS, round_units
-from engine.errors import ConfigError
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import code_hash
+from engine.research.output import new_folder
 from engine.research.results import fills_frame, instances_frame, orders_frame, verdicts_frame
 from engine.strategy.base import Strategy
 
-__all__ = ["BacktestResult", "check_target", "summarize"]
+__all__ = ["BacktestResult", "summarize"]
 
 EQUITY_CHUNK_ROWS = 131_072
 _TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
@@ -71,29 +70,23 @@ class BacktestResult:
         """Write the output folder; it appears under its name only when it is complete.
 
         Raises:
-            ConfigError: the folder exists and holds something other than an earlier result.
+            ConfigError: the folder exists and holds something other than an earlier result, or it
+                cannot be written, such as on a full disk.
         """
-        target = Path(folder).absolute()
-        check_target(folder)
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name in ("orders", "fills", "trades", "instances", "equity", "verdicts"):
-            getattr(self, name).write_parquet(partial / f"{name}.parquet")
-        for name in ("signals", "risk_events", "dropped"):
-            frame = getattr(self, name)
-            if len(frame):
-                frame.write_parquet(partial / f"{name}.parquet")
-        if self.manifest["profile"]["report"]["html"]:
-            self.report(partial / "report.html")
-        _write_json(partial / "summary.json", self.summary)
-        _write_json(partial / "statistics.json", self.statistics)
-        # Last: a folder with a manifest is a finished one.
-        _write_json(partial / "manifest.json", self.manifest)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-        return target
+        absolute = Path(folder).absolute()
+        with new_folder(absolute) as partial:
+            for name in ("orders", "fills", "trades", "instances", "equity", "verdicts"):
+                getattr(self, name).write_parquet(partial / f"{name}.parquet")
+            for name in ("signals", "risk_events", "dropped"):
+                frame = getattr(self, name)
+                if len(frame):
+                    frame.write_parquet(partial / f"{name}.parquet")
+            if self.manifest["profile"]["report"]["html"]:
+                self.report(partial / "report.html")
+            _write_json(partial / "summary.json", self.summary)
+            _write_json(partial / "statistics.json", self.statistics)
+            _write_json(partial / "manifest.json", self.manifest)
+        return absolute
 
     def report(self, path: str | Path) -> Path:
         """Write the one-file HTML report."""
@@ -280,28 +273,3 @@ def _iso(ts: int) -> str:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-
-
-_SUFFIXES = (".parquet", ".json", ".html")
-
-
-def check_target(folder: str | Path) -> None:
-    """See that results may be written to a folder: a new or empty one, or an earlier result's.
-
-    Raises:
-        ConfigError: it is none of these. An earlier result is replaced, so a folder that holds
-            anything else is refused.
-    """
-    target = Path(folder)
-    if not target.absolute().name:
-        raise ConfigError(f"--out {folder} is no folder that can be written; name a new one")
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise ConfigError(f"--out {folder} is a file; name a folder")
-    names = {entry.name for entry in target.iterdir()}
-    ours = {"manifest.json", "summary.json", "statistics.json", "fills.parquet"} <= names
-    foreign = sorted(name for name in names if not name.endswith(_SUFFIXES))
-    if names and (foreign or not ours):
-        held = f"holds {foreign[0]}" if foreign else "holds no earlier result"
-        raise ConfigError(f"--out {folder} exists and {held}; name a new folder or empty it")

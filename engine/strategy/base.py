@@ -147,7 +147,11 @@ class Strategy:
     def price(self, symbol: str) -> float | None:
         """Give the latest price of a symbol (close, print or midpoint), None before the first."""
         last = self._desk.last(symbol)
-        return None if last is None else last.last_px / last.px_unit
+        if last is None:
+            self._desk.instrument(symbol)
+            return None
+        price: float = last.last_px / last.px_unit
+        return price
 
     # Declarations, for on_start.
 
@@ -176,6 +180,8 @@ class Strategy:
 
     def set_timer(self, name: str, at: int) -> None:
         """Call ``on_timer(name)`` once at a time, UTC nanoseconds; a new time replaces it."""
+        if type(at) is not int:
+            raise TypeError(f"set_timer takes a time in UTC nanoseconds as an int, not {at!r}")
         self._studies.set_timer(name, at)
 
     def schedule(self, name: str, every: str) -> None:
@@ -403,8 +409,14 @@ class Strategy:
             score: strength; larger is stronger.
             signal: False records that the rule was looked at and said no.
             **extra: further values, kept in the outputs.
+
+        Raises:
+            TypeError: an extra that is neither number nor text.
         """
         desk = self._desk
+        for name, value in extra.items():
+            if not isinstance(value, float | int | str):
+                raise TypeError(f"signal extra {name} is a number or text, not {value!r}")
         desk.outbox.append(
             Signal(
                 strategy_id=desk.strategy_id,

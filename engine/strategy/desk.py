@@ -7,6 +7,7 @@ handled are set by the host.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -23,9 +24,13 @@ from engine.errors import UnknownSymbolError
 from engine.runtime.actor import Context
 from engine.strategy.views import OrderHandle, Position
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "describe"]
 
 _MARKET = OrderType.MARKET
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+SHARE_MAX = 1e6
+"""Largest share of equity that ``target_percent`` takes; limits refuse orders far below it."""
 
 Command = SubmitOrder | CancelOrder | ReplaceOrder | Signal
 
@@ -132,6 +137,8 @@ class Desk:
         tag: str | None = None,
     ) -> OrderHandle:
         """Submit a market order of ``units`` quantity units."""
+        if tag is not None:
+            _require_text(tag)
         # Positional, in the order of the fields: this is every strategy's hot path.
         order_id = self.next_id()
         order = Order(
@@ -184,6 +191,10 @@ class Desk:
         instrument = self.instrument(symbol)
         kind = _order_type(limit, stop, trail, trail_percent)
         units = self.quantity_units(instrument, quantity)
+        if tag is not None:
+            _require_text(tag)
+        if parent is not None and not isinstance(parent, OrderHandle):
+            raise TypeError(f"after is an order that buy or sell gave, not {parent!r}")
         order = Order(
             self.next_id(),
             self.strategy_id,
@@ -208,6 +219,8 @@ class Desk:
 
     def _tif(self, tif: TimeInForce | str | None, expire_ts: int | None) -> TimeInForce:
         if expire_ts is not None:
+            if type(expire_ts) is not int or not 0 <= expire_ts <= MAX_UNITS:
+                raise ValueError(f"good_till is UTC nanoseconds as an int, not {expire_ts!r}")
             if tif not in (None, TimeInForce.GTD):
                 raise ValueError(f"good_till goes with time in force GTD, not {tif}")
             return TimeInForce.GTD
@@ -263,6 +276,8 @@ class Desk:
         if last is None or last.last_px <= 0 or equity <= 0:
             return 0
         factor, divisor = instrument.cash_scale()
+        if abs(share) > SHARE_MAX:
+            raise ValueError(f"a share of equity is at most {SHARE_MAX:g}, not {share!r}")
         cash = round(equity * abs(share))
         lots: int = cash * divisor // (last.last_px * factor * instrument.lot_size)
         return lots * instrument.lot_size * (1 if share > 0 else -1)
@@ -316,6 +331,12 @@ class Desk:
         )
 
 
+def _require_text(tag: object) -> None:
+    if not isinstance(tag, str):
+        raise TypeError(f"a tag is text, not {tag!r}")
+    tag.encode()  # a lone surrogate is no text: it could not be written
+
+
 def cause_of(event: Any) -> str:
     """Name an input uniquely within a strategy: what it is and its number or time."""
     kind = type(event)
@@ -334,6 +355,26 @@ def cause_of(event: Any) -> str:
     if kind is ClosePosition:
         return f"{event.symbol}/{event.reason}@{ts}"
     return f"{event.name}@{ts}"
+
+
+def describe(event: Any, now: int) -> str:
+    """Name an input for people: what it is, whose, and when (UTC)."""
+    kind = type(event)
+    at = _utc(now)
+    if kind is Bar:
+        return f"bar {event.seq + 1} of {event.symbol} (ended {at}, close {event.close:g})"
+    if kind is Trade:
+        return f"trade {event.seq + 1} of {event.symbol} ({at}, price {event.price:g})"
+    if kind is Quote:
+        return f"quote {event.seq + 1} of {event.symbol} ({at})"
+    if hasattr(event, "every"):
+        return f"the start ({at})" if event.name == "start" else f"timer {event.name!r} ({at})"
+    about = getattr(event, "client_order_id", None) or getattr(event, "symbol", "")
+    return f"{kind.__name__} of {about} ({at})" if about else f"{kind.__name__} ({at})"
+
+
+def _utc(ts: int) -> str:
+    return f"{_EPOCH + dt.timedelta(seconds=ts // 1_000_000_000):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _order_type(

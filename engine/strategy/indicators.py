@@ -21,13 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "IndicatorHandle", "Source", "Studies"]
 
 
+class _Nothing(Sequence[Sequence[float]]):
+    """The columns of a source before its first event."""
+
+    def __getitem__(self, at: Any) -> Any:
+        raise IndexError(
+            "an indicator has no value before its first bar; read it in on_bar, not in on_start"
+        )
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Frame:
     """Where a source stands: the columns of one symbol and the current row."""
 
     __slots__ = ("columns", "index")
 
     def __init__(self) -> None:
-        self.columns: Sequence[Sequence[float]] = ()
+        self.columns: Sequence[Sequence[float]] = _Nothing()
         self.index = -1
 
 
@@ -169,6 +181,8 @@ class Studies:
     def use(self, spec: Any, on: Source | None) -> IndicatorHandle:
         """Declare an indicator."""
         self._declare("use")
+        if not hasattr(_whole(spec), "lookback"):
+            raise ConfigError(f"self.use(...) takes an indicator such as ta.SMA(10), not {spec!r}")
         source = self.base if on is None else on
         return source.handle(spec)
 

@@ -93,12 +93,20 @@ def _value(cls: type, name: str, kind: Any, spec: Param, raw: Any) -> Any:
         raise ConfigError(
             f"strategy.{name} = {raw!r}: {cls.__name__}.{name} takes {_type_name(kind)} ({error})"
         ) from error
+    try:
+        msgspec.to_builtins(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{cls.__name__}.{name} = {value!r} cannot be written to the results; a parameter is a "
+            "number, text, a choice or a list of these"
+        ) from error
     above = spec.low is None or value >= spec.low
     below = spec.high is None or value <= spec.high
     if not (above and below):  # NaN is neither
         raise ConfigError(
             f"strategy.{name} = {value!r}: {cls.__name__}.{name} must lie in "
-            f"[{spec.low}, {spec.high}]"
+            f"[{'-inf' if spec.low is None else spec.low}, "
+            f"{'inf' if spec.high is None else spec.high}]"
         )
     return value
 

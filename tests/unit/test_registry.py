@@ -46,7 +46,7 @@ def test_what_is_imported_does_not_count(tmp_path: Path) -> None:
 
 
 BAD_FILES = [
-    ("", "", "holds none; name one"),
+    ("", "", "holds no strategy"),
     (ONE, "Onne", "has no class Onne; did you mean One? (it has: One)"),
     (ONE, "Zzz", "has no class Zzz (it has: One)"),
     ("", "One", "has no class One (it has: none)"),
