@@ -57,7 +57,8 @@ class ReportInput:
         orders: orders; only counted here (``status``, ``order_type``).
         verdicts: ``order_id``, ``ts``, ``approved``, ``code`` and, for the examples, ``detail``.
         prices: per symbol ``ts`` (a bar's open), ``open``, ``high``, ``low``, ``close`` as floats;
-            as many rows as there are, the report thins them.
+            of trades and quotes ``ts`` and ``close`` (price, midpoint). As many rows as there
+            are, the report thins them.
         parameters: the strategy's parameters, or several strategies' by name.
         limits: risk limits by name; ``"unlimited"`` or None is shown as unlimited.
         profile: the resolved profile, nested.

@@ -121,7 +121,8 @@ def _price_figure(frame: pl.DataFrame, trades: pl.DataFrame | None, points: int)
     ts = frame["ts"].to_numpy()
     x: Floats = ts / _NS_PER_MS
     day = _hover_date(x)
-    if len(x) <= min(CANDLES_MAX, points):
+    is_bars = "open" in frame.columns
+    if is_bars and len(x) <= min(CANDLES_MAX, points):
         price: Figure = {
             "type": "candlestick",
             "name": "Price",
@@ -139,8 +140,9 @@ def _price_figure(frame: pl.DataFrame, trades: pl.DataFrame | None, points: int)
             "showlegend": False,
         }
     else:
-        hover = "%{y}<extra>Close</extra>"
-        price = _line(x, frame["close"].to_numpy(), "Close", "var(--ink-soft)", hover, points)
+        name = "Close" if is_bars else "Price"
+        hover = f"%{{y}}<extra>{name}</extra>"
+        price = _line(x, frame["close"].to_numpy(), name, "var(--ink-soft)", hover, points)
         price["showlegend"] = False
     drawn = [] if trades is None else _trade_traces(trades, x[-1] if len(x) else 0.0)
     return {
@@ -151,7 +153,7 @@ def _price_figure(frame: pl.DataFrame, trades: pl.DataFrame | None, points: int)
             "yaxis": {},
             "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
         },
-        "note": _note(len(x), 0 if trades is None else len(trades)),
+        "note": _note(len(x) if is_bars else 0, 0 if trades is None else len(trades)),
     }
 
 

@@ -257,12 +257,14 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
-    if data.kind == "bar":
-        names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
-    elif data.kind == "trade":
+    if data.kind == "quote":
+        quotes = data.columns(symbol, ("ts_event", "bid", "ask"))
+        middle = (quotes["bid"] + quotes["ask"]) / 2
+        return pl.DataFrame({"ts": quotes["ts_event"], "close": middle})
+    if data.kind == "trade":
         names = {"ts_event": "ts", "price": "close"}
     else:
-        names = {"ts_event": "ts", "bid": "bid", "ask": "ask"}
+        names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
     columns = data.columns(symbol, names)
     return pl.DataFrame({new: columns[old] for old, new in names.items()})
 
