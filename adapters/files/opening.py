@@ -211,7 +211,7 @@ def _intervals(sources: Sequence[Source], scan: Scan) -> dict[str, int]:
                     series.last_place[1] + 1,
                     "interval",
                     f"one bar of {series.symbol} does not tell how long it is; "
-                    "state it with interval, such as --interval 1d",
+                    "state it, such as --set data.interval=1d",
                 )
             found[series.symbol] = next(iter(lengths))
     return {symbol: length for symbol, length in found.items() if length is not None}

@@ -98,7 +98,7 @@ WHOLE_FILES = [
     ("A.csv", "open,high,low,close,volume\n1,1,1,1,1\n", "missing_column", "no timestamp column"),
     ("A.csv", "ts,a,b\n2024-01-01,1,1\n", "missing_column", "neither bars"),
     ("A.csv", "ts,Open,open,high,low,close,volume\n", "ambiguous_column", "'Open' and 'open'"),
-    ("A.csv", HEADER + good_row(0) + "\n", "interval", "--interval 1d"),
+    ("A.csv", HEADER + good_row(0) + "\n", "interval", "data.interval=1d"),
 ]
 
 

@@ -1,0 +1,202 @@
+"""Fill the generated blocks of the documentation from the code they describe.
+
+``python docs/generate.py`` rewrites what stands between ``<!-- generated: NAME -->`` and
+``<!-- end -->`` in README.md and docs/*.md; ``tests/docs/test_docs.py`` fails when that would
+change anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from cyclopts import Parameter
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # tests is no part of the installed package
+
+from engine import cli  # noqa: E402
+from engine.config import Config  # noqa: E402
+from engine.domain.risk import DenyCode  # noqa: E402
+from engine.wiring import routes  # noqa: E402
+from tests.bench.peers.catalog import PEERS  # noqa: E402
+
+BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """List the pages of the documentation."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """Give a page with its generated blocks as they should be."""
+    return BLOCK.sub(lambda m: f"{m[1]}\n{BLOCKS[m[2]]()}\n{m[3]}", text)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Render a markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+# Settings.
+
+
+def settings() -> str:
+    """Describe every setting: name, type and range, default, meaning."""
+    parts = [table(("setting", "type", "default", "meaning"), list(setting_rows(Config, "")))]
+    for name, hint in get_type_hints(Config).items():
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            heading = _for_people(summary(hint))
+            rows = table(("setting", "type", "default", "meaning"), list(setting_rows(hint, name)))
+            parts.append(f"### `[{name}]`\n\n{heading}\n\n{rows}")
+    return "\n".join(parts)
+
+
+def setting_rows(struct: type[msgspec.Struct], section: str) -> Iterator[list[str]]:
+    """Give one row for each field of a section."""
+    meanings = attributes(struct)
+    hints = get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        if field.name not in meanings:  # a section of its own
+            continue
+        yield [
+            f"`{section}.{field.name}`".replace("`.", "`"),
+            type_text(hints[field.name]),
+            default_text(field),
+            meanings[field.name],
+        ]
+
+
+def summary(kind: type) -> str:
+    """Give the first line of a docstring."""
+    return inspect.getdoc(kind).split("\n", 1)[0]  # type: ignore[union-attr]
+
+
+def attributes(kind: type) -> dict[str, str]:
+    """Read the Attributes section of a docstring: name -> meaning, as one paragraph."""
+    text = (inspect.getdoc(kind) or "").split("Attributes:\n", 1)[1]
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        match = re.match(r"    ([a-z_]+): (.*)", line)
+        if match:
+            name, found[match[1]] = match[1], match[2]
+        elif line.startswith("     "):
+            found[name] += f" {line.strip()}"
+    return {key: _for_people(value) for key, value in found.items()}
+
+
+def _for_people(text: str) -> str:
+    text = re.sub(r" \((?:defaults of )?decision D\d+\)", "", text)
+    return re.sub(r"\bNone\b", "unset", text.replace("``", "`"))
+
+
+def type_text(hint: Any) -> str:
+    """Render a type with its range: ``number >= 0 or "unlimited"``."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return (type_text(args[0]) + bounds_text(args[1])).strip()
+    if origin is Literal:
+        return ", ".join(f'`"{word}"`' for word in args)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return ", ".join(f'`"{member.value}"`' for member in hint)
+    if origin in (list, dict):
+        return {list: "list of text", dict: "table"}[origin]
+    plain = {float: "number", int: "whole number", str: "text", bool: "true or false"}
+    if hint in plain:
+        return plain[hint]
+    return " or ".join(type_text(part) for part in args if part is not type(None))
+
+
+def bounds_text(meta: msgspec.Meta) -> str:
+    """Render a range: ``0 to 9``, ``>= 0``, or a pattern."""
+    if meta.ge is not None and meta.le is not None:
+        return f", {meta.ge:,} to {meta.le:,}"
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    known = {sign: getattr(meta, key) for key, sign in signs.items()}
+    limits = [f"{sign} {limit:,}" for sign, limit in known.items() if limit is not None]
+    if meta.pattern is not None:
+        limits.append(f"`{meta.pattern}`")
+    return f" {', '.join(limits)}"
+
+
+def default_text(field: msgspec.structs.FieldInfo) -> str:
+    """Render a default value as TOML has it."""
+    if field.default_factory is not msgspec.NODEFAULT:
+        return "empty"
+    if field.required:
+        return "required"
+    value = msgspec.to_builtins(field.default)
+    return "unset" if value is None else f"`{msgspec.json.encode(value).decode()}`"
+
+
+# Tables of the design and of the risk gate.
+
+
+def route_table() -> str:
+    """Give the routes of a run with one strategy, in the order of delivery."""
+    hosts = "strategy_host"
+    return table(
+        ("message", "is delivered to, in this order"),
+        [
+            [f"`{kind.__name__}`", ", ".join(f"`{name}`" for name in names)]
+            for kind, names in routes([hosts]).items()
+        ],
+    )
+
+
+def deny_codes() -> str:
+    """List why the gate denies orders, in order of precedence."""
+    rows = [[f"`{code.value}`", code.meaning] for code in DenyCode]
+    return table(("code", "meaning"), rows)
+
+
+# The command line.
+
+
+def options() -> str:
+    """List the arguments and options of ``engine backtest``."""
+    rows = []
+    hints = get_type_hints(cli.backtest, include_extras=True)
+    for name, parameter in inspect.signature(cli.backtest).parameters.items():
+        given: Parameter = get_args(hints[name])[1]
+        positional = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+        label = name.upper() if positional else (given.name or (f"--{name}",))[0]
+        rows.append([f"`{label}`", given.help or ""])
+    return table(("argument", "meaning"), rows)
+
+
+def peers() -> str:
+    """List the other backtesters and where their rules differ."""
+    rows = [[peer.requirements[0].replace("==", " "), peer.note] for peer in PEERS]
+    return table(("peer", "what differs from our rule, and what its figures include"), rows)
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "settings": settings,
+    "routes": route_table,
+    "deny-codes": deny_codes,
+    "options": options,
+    "peers": peers,
+}
+
+
+def main() -> None:
+    """Rewrite every page whose blocks have changed."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        new = filled(text)
+        if new != text:
+            page.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
