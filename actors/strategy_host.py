@@ -233,7 +233,7 @@ class StrategyHost(Actor):
         if fill.strategy_id != self.strategy_id:
             return
         position = desk.positions[fill.symbol]
-        position.units = changed.quantity
+        desk.hold(position, changed.quantity)
         position.cost = changed.cost
         position.realized_units += changed.realized
         handle = desk.orders.get(fill.client_order_id)

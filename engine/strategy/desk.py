@@ -65,6 +65,8 @@ class Desk:
         self.outbox: list[Command] = []
         self.orders: dict[str, OrderHandle] = {}
         self.positions = {s: Position(i, ctx.last) for s, i in instruments.items()}
+        # Of thousands of symbols few are held: equity is asked for at every decision.
+        self.held: dict[str, Position] = {}
         self.history: dict[str, deque[Any]] = {s: deque(maxlen=history) for s in instruments}
         self.group: str | None = None
         self._time_in_force = time_in_force
@@ -285,10 +287,17 @@ class Desk:
     def equity_units(self) -> int:
         """Give cash plus the value of this strategy's positions, in cash units."""
         total: float = self.cash
-        for position in self.positions.values():
-            if position.units:
-                total += position.value * CASH_UNIT
+        for position in self.held.values():
+            total += position.value * CASH_UNIT
         return round(total)
+
+    def hold(self, position: Position, units: int) -> None:
+        """Take in a position's new quantity, in quantity units."""
+        position.units = units
+        if units:
+            self.held[position.symbol] = position
+        else:
+            self.held.pop(position.symbol, None)
 
     def close(self, symbol: str, tag: str | None) -> OrderHandle | None:
         """Cancel the symbol's open orders and send one reduce-only order that goes flat."""

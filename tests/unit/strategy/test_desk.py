@@ -76,7 +76,7 @@ class Rig:
         return order
 
     def hold(self, units: int, symbol: str = "A") -> None:
-        self.desk.positions[symbol].units = units
+        self.desk.hold(self.desk.positions[symbol], units)
 
 
 def done(rig: Rig) -> None:
