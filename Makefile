@@ -16,7 +16,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INPUTS := pyproject.toml .ci/setup
 
-.PHONY: help setup lock demo test test-deep check bench bench-peers clean
+.PHONY: help setup lock demo test test-deep check docs bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ check: $(DEV) ## format, lint, types, import contracts, architecture
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-cache
 	$(PY) -m pytest -q tests/architecture
+
+docs: $(DEV) ## fill the generated blocks of README.md and docs/
+	@$(PY) docs/generate.py
 
 bench: $(DEV) ## measure the engine
 	@$(PY) -m tests.bench $(ARGS)

@@ -7,9 +7,11 @@ change anything.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -153,6 +155,19 @@ def route_table() -> str:
     )
 
 
+def layers() -> str:
+    """Give the import direction that import-linter checks, one layer a line."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (contract,) = (each for each in contracts if each["id"] == "layers")
+    lines = []
+    for layer in contract["layers"]:
+        names = [name.strip().strip("()") for name in layer.split("|")]
+        there = [name for name in names if importlib.util.find_spec(name)]
+        lines.append("   ".join(there))
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
 def deny_codes() -> str:
     """List why the gate denies orders, in order of precedence."""
     rows = [[f"`{code.value}`", code.meaning] for code in DenyCode]
@@ -183,6 +198,7 @@ def peers() -> str:
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "routes": route_table,
+    "layers": layers,
     "deny-codes": deny_codes,
     "options": options,
     "peers": peers,

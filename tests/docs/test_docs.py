@@ -155,6 +155,12 @@ def test_generated_blocks_are_current() -> None:
     assert used == set(generate.BLOCKS)
 
 
+def test_every_option_explains_itself() -> None:
+    rows = load(ROOT / "docs" / "generate.py").options().splitlines()[2:]
+    assert len(rows) == 11
+    assert not [row for row in rows if row.endswith("|  |")]
+
+
 def load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -248,6 +254,9 @@ def test_every_figure_is_documented(result: BacktestResult) -> None:
         documented += cells("statistics.md", section, "figure")
     own = [name for name in result.statistics if not name.startswith("benchmark_")]
     assert sorted(documented) == sorted(own)
+    curve = cells("statistics.md", "## Returns and risk", "figure")[:7]
+    others = {name for name in result.statistics if name.startswith("benchmark_")}
+    assert others == {f"benchmark_{name}" for name in (*curve, "return")}
 
 
 def rules_in_the_code() -> set[str]:
