@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import talib
 from numpy.typing import NDArray
 
 from engine.analytics.indicators.node import INDEX_FUNCTIONS, TS_OPEN, Node
@@ -31,6 +30,7 @@ from engine.analytics.indicators.spec import (
     Output,
 )
 from engine.analytics.indicators.stream import PlanStream
+from engine.analytics.indicators.talib_import import talib
 from engine.analytics.sessions import days
 from engine.domain.calendars import get_calendar
 from engine.errors import ConfigError

@@ -213,6 +213,7 @@ def _function(name: str) -> _Function:
 
 
 def _abstract(name: str) -> Any:
+    import_module("engine.analytics.indicators.talib_import")
     return import_module("talib.abstract").Function(name)
 
 

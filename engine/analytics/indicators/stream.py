@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import talib.stream
 
 from engine.analytics.indicators.node import INDEX_FUNCTIONS, TS_OPEN, Node
 from engine.analytics.indicators.spec import CROSSED, CROSSED_ABOVE, CROSSED_BELOW, SESSION_VWAP
+from engine.analytics.indicators.talib_import import stream
 from engine.domain.calendars import Calendar
 
 __all__ = ["PlanStream"]
@@ -112,7 +112,7 @@ class _WarmUp:
         if held <= node.lookback:
             return
         name = node.spec.name
-        handle = getattr(talib.stream, name)(
+        handle = getattr(stream, name)(
             *map(np.array, self._history), *(value for _, value in node.spec.parameters)
         )
         shift = self._first if name in INDEX_FUNCTIONS else None
