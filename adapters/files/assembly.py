@@ -164,7 +164,7 @@ def _require_rows(
         None,
         "empty",
         f"no row{of} is left after {sum(scan.dropped.counts.values())} were "
-        'dropped; look at the data with on_bad_data="fail"',
+        "dropped; look at the data with --on-bad-data fail",
     )
 
 

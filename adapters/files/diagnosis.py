@@ -19,7 +19,7 @@ _HINTS = {
     "missing_symbol": "fill in the symbol",
     "sorted": "sort the rows by symbol and time",
     "duplicate": "keep one of the rows",
-    "overlap": "correct the time, state the bar length with interval",
+    "overlap": "correct the time, state the bar length with --set data.interval=1d",
     "adjusted_close": "fill in the adjusted close",
     "price_decimals": "allow more digits",
     "quantity_decimals": "allow more digits",

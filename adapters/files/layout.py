@@ -160,7 +160,7 @@ def _match(file: str, names: Sequence[str], role: str, spellings: tuple[str, ...
                 None,
                 "ambiguous_column",
                 f"{' and '.join(map(repr, candidates))} could both be {role}; "
-                f'choose one with columns={{"{role}": ...}}',
+                f"choose one with --set data.columns.{role}=NAME",
             )
         if candidates:
             return candidates[0]
@@ -178,5 +178,5 @@ def _missing(file: str, what: str, names: Sequence[str]) -> DataError:
         file,
         None,
         "missing_column",
-        f'{what}; found {listed}. Map other names with columns={{"open": "first", ...}}',
+        f"{what}; found {listed}. Map other names, such as with --set data.columns.open=first",
     )

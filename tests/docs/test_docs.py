@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 
 from engine import Strategy
+from engine.cli import main
 from engine.research import BacktestResult, backtest
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,28 @@ def test_every_option_explains_itself() -> None:
     rows = load(ROOT / "docs" / "generate.py").options().splitlines()[2:]
     assert len(rows) == 11
     assert not [row for row in rows if row.endswith("|  |")]
+
+
+GOOD = "def on_start(self): pass"
+EXITS = [
+    (0, GOOD, []),
+    (1, "def on_bar(self, bar): 1 / 0", []),
+    (2, GOOD, ["--set", "risk.nothing=1"]),
+    (2, GOOD, ["--nothing"]),
+    (130, "def on_bar(self, bar): raise KeyboardInterrupt", []),
+]
+
+
+@pytest.mark.parametrize(("code", "hook", "options"), EXITS)
+def test_exit_codes(code: int, hook: str, options: list[str], tmp_path: Path) -> None:
+    assert str(code) in {row.split(" ")[1] for row in PAGES[0].read_text("utf-8").split("\n|")}
+    file = tmp_path / "own.py"
+    file.write_text(f"from engine import Strategy\nclass Own(Strategy):\n    {hook}\n")
+    data, out = str(ROOT / "examples" / "data" / "FB.parquet"), tmp_path / "out"
+    with pytest.raises(SystemExit) as exit_of:
+        main(["backtest", str(file), "--data", data, "--out", str(out), *options])
+    assert exit_of.value.code == code
+    assert out.exists() == (code == 0)
 
 
 def load(path: Path) -> Any:
