@@ -1,14 +1,18 @@
 """The command line, and the only place that prints.
 
-Exit codes: 0 done, 1 the strategy failed, 2 the usage or the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 the strategy failed, 2 the usage or the input is wrong, 70 the engine itself
+failed, 130 interrupted, 141 whoever read the output went away, 143 terminated.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,11 +117,13 @@ def backtest(
     from engine.research.backtest import backtest as run
 
     changes = _settings(settings, on_bad_data)
-    with _Progress(quiet=json) as progress:
+    # Whatever a strategy prints must not end up in the JSON.
+    printing = redirect_stdout(sys.stderr) if json else nullcontext()
+    with printing, _Progress(quiet=json) as progress:
         result = run(
             strategy,
             [str(path) for path in data or _configured_paths(profile, changes)],
-            symbols=symbols.split(",") if symbols else None,
+            symbols=_names(symbols),
             start=start,
             end=end,
             cash=cash,
@@ -176,6 +182,18 @@ def _settings(pairs: list[str] | None, on_bad_data: str | None) -> dict[str, Any
     if on_bad_data is not None:
         changes["data.on_bad_data"] = on_bad_data
     return changes
+
+
+def _names(symbols: str | None) -> list[str] | None:
+    if symbols is None:
+        return None
+    names = [name.strip() for name in symbols.split(",")]
+    names = [name for name in names if name]
+    if not names:
+        raise ConfigError(
+            f"--symbols {symbols!r} names no symbol; write AAPL,MSFT or leave it out for all"
+        )
+    return names
 
 
 def _configured_paths(profile: Path | None, changes: dict[str, Any]) -> list[str]:
@@ -241,8 +259,8 @@ def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
         return "n/a" if s[key] is None else f"{s[key]:,.2f}"
 
     rows = [
-        ("strategy", f"{s['strategy']} on {', '.join(s['symbols'][:8])}"),
-        ("period", f"{s['start'][:10]} to {s['end'][:10]}, {s['bars']:,} bars"),
+        ("strategy", f"{s['strategy']} on {_listed(s['symbols'])}"),
+        ("period", f"{s['start'][:10]} to {s['end'][:10]}, {_count(s['bars'], result.data.kind)}"),
         ("final equity", f"{number('final_equity')} from {number('initial_cash')}"),
         ("total return", f"{percent('total_return')} (buy and hold {percent('benchmark_return')})"),
         ("CAGR", percent("cagr")),
@@ -251,24 +269,45 @@ def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
         ("trades", f"{closed:,} closed, {percent('win_rate')} won; {s['trades'] - closed:,} open"),
         ("profit factor", number("profit_factor")),
         ("costs", number("total_costs")),
-        ("orders", f"{s['orders']:,}, {s['fills']:,} fills, {s['denied']:,} denied"),
+        ("orders", f"{s['orders']:,}, {_count(s['fills'], 'fill')}, {s['denied']:,} denied"),
     ]
     lines = [f"  {name:<18}{value}" for name, value in rows]
     lines += _denials(result)
     lines += [f"  note              {note}" for note in result.notes]
     if len(result.dropped):
-        lines.append(f"  dropped           {len(result.dropped):,} bad rows:")
+        count = sum(result.data.dropped_counts.values())
+        shown = result.dropped.head(10)
+        of = f", the first {len(shown)} of them" if count > len(shown) else ""
+        lines.append(f"  dropped           {_count(count, 'bad row')}{of}:")
         lines += [
             f"    {row['file']}, row {row['row']}: {row['detail']} [{row['rule']}]"
-            for row in result.dropped.head(10).iter_rows(named=True)
+            for row in shown.iter_rows(named=True)
         ]
     rate = s["bars"] / s["elapsed_s"] if s["elapsed_s"] else 0.0
     lines.append(
         f"  run hash          {s['run_hash'][:16]}  ({s['elapsed_s']:.2f} s, {rate:,.0f}/s)"
     )
     if out is not None:
-        lines.append(f"  written to        {out}/  (open {out}/report.html)")
-    return lines
+        page = result.manifest["profile"]["report"]["html"]
+        lines.append(f"  written to        {out}/{f'  (open {out}/report.html)' if page else ''}")
+    return [_printable(line) for line in lines]
+
+
+def _listed(symbols: list[str]) -> str:
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in symbols[:8]]
+    more = f" and {len(symbols) - 8:,} more" if len(symbols) > 8 else ""
+    return ", ".join(names) + more
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    """Escape what would steer the terminal instead of showing on it: symbols come from files."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _denials(result: BacktestResult) -> list[str]:
@@ -282,29 +321,92 @@ def _denials(result: BacktestResult) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")  # a symbol may not exist in the terminal's encoding
+    with _Boundary(), _termination(), _no_scans():
+        code = _run(arguments)
+    raise SystemExit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except CycloptsError as error:
+        return _fail(2, f"{str(error).strip()} (engine --help shows the usage)")
+    except InputError as error:
+        return _fail(2, str(error))
+    except StrategyError as error:
+        sys.stderr.write(error.traceback)
+        return _fail(1, str(error))
+    except _Terminated:
+        return _fail(143, "terminated; nothing was written")
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted; nothing was written")
+    except BrokenPipeError:
+        # What is left in the buffer has nowhere to go; the interpreter would try again and say so.
+        _discard_output()
+        return 141
+    except OSError as error:
+        _discard_output()
+        return _fail(2, f"cannot read or write: {error.strerror or error}")
+    return code if isinstance(code, int) else 0
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _no_scans() -> Iterator[None]:
     # What start-up creates lives to the end: scanning it for garbage is a tenth of its time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        _complain(f"{str(error).strip()} (engine --help shows the usage)")
-        code = 2
-    except InputError as error:
-        _complain(str(error))
-        code = 2
-    except StrategyError as error:
-        sys.stderr.write(error.traceback)
-        _complain(str(error))
-        code = 1
-    except KeyboardInterrupt:
-        _complain("interrupted; nothing was written")
-        code = 130
+        yield
     finally:
         if collecting:
             gc.enable()
-    raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write(f"engine: {message}\n")
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a run as Ctrl-C does, so that nothing half-written is left."""
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Boundary:
+    """The outermost wall: what nobody foresaw is told as what it is, a fault of the engine."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception):
+            return
+        import traceback
+
+        traceback.print_exception(error)
+        about = "the engine failed; this is not your fault. Please report it with the lines above"
+        raise SystemExit(_fail(70, about)) from error
+
+
+def _fail(code: int, message: str) -> int:
+    sys.stderr.write("".join(f"{_printable(line)}\n" for line in f"engine: {message}".split("\n")))
+    return code

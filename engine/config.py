@@ -241,7 +241,9 @@ def _shipped(profile: str) -> dict[str, Any]:
     found = folder / f"{profile}.toml"
     if not found.is_file():
         names = sorted(p.name.removesuffix(".toml") for p in folder.iterdir())
-        raise ConfigError(f"no profile {profile!r}; there is {', '.join(names)}")
+        raise ConfigError(
+            f"no profile {profile!r}; there is {', '.join(names)}, or name a file ending in .toml"
+        )
     return tomllib.loads(found.read_text())
 
 

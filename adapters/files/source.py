@@ -119,6 +119,10 @@ def open_source(
         ConfigError: ``columns`` names an unknown role.
         DataError: the file cannot be read, has no rows, or lacks a column.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in str(file.path)):
+        raise DataError(
+            file.name, None, "name", "the file's name is not text in this locale; rename the file"
+        )
     try:
         raw = _scan(file)
         schema = raw.collect_schema()

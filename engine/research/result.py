@@ -258,9 +258,8 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
     if data.kind == "quote":
-        quotes = data.columns(symbol, ("ts_event", "bid", "ask"))
-        middle = (quotes["bid"] + quotes["ask"]) / 2
-        return pl.DataFrame({"ts": quotes["ts_event"], "close": middle})
+        quotes = pl.DataFrame(data.columns(symbol, ("ts_event", "bid", "ask")))
+        return quotes.select(ts="ts_event", close=(pl.col("bid") + pl.col("ask")) / 2)
     if data.kind == "trade":
         names = {"ts_event": "ts", "price": "close"}
     else:
