@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -37,94 +38,84 @@ def _name(value: Any) -> str | None:
     return None if value is None else value.name
 
 
-def _bounded(amount: int) -> int:
-    """Give an amount, or the largest a column holds when the order was beyond all measure."""
-    return max(-MAX_UNITS, min(amount, MAX_UNITS))
-
-
 ORDER_COLUMNS: Columns = {
-    "order_id": (pl.String, lambda o: o.client_order_id),
-    "strategy_id": (pl.String, lambda o: o.strategy_id),
-    "symbol": (pl.String, lambda o: o.symbol),
-    "side": (pl.String, lambda o: o.side._name_),
-    "order_type": (pl.String, lambda o: o.order_type._name_),
-    "time_in_force": (pl.String, lambda o: o.time_in_force._name_),
-    "order_qty": (pl.Int64, lambda o: o.order_qty),
-    "limit_px": (pl.Int64, lambda o: o.limit_px),
-    "stop_px": (pl.Int64, lambda o: o.stop_px),
-    "reduce_only": (pl.Boolean, lambda o: o.reduce_only),
-    "parent_id": (pl.String, lambda o: o.parent_id),
-    "group_id": (pl.String, lambda o: o.group_id),
-    "tag": (pl.String, lambda o: o.tag),
-    "confidence": (pl.Float64, lambda o: o.confidence),
-    "ts_init": (pl.Int64, lambda o: o.ts_init),
+    "order_id": (pl.String, attrgetter("client_order_id")),
+    "strategy_id": (pl.String, attrgetter("strategy_id")),
+    "symbol": (pl.String, attrgetter("symbol")),
+    "side": (pl.String, attrgetter("side._name_")),
+    "order_type": (pl.String, attrgetter("order_type._name_")),
+    "time_in_force": (pl.String, attrgetter("time_in_force._name_")),
+    "order_qty": (pl.Int64, attrgetter("order_qty")),
+    "limit_px": (pl.Int64, attrgetter("limit_px")),
+    "stop_px": (pl.Int64, attrgetter("stop_px")),
+    "reduce_only": (pl.Boolean, attrgetter("reduce_only")),
+    "parent_id": (pl.String, attrgetter("parent_id")),
+    "group_id": (pl.String, attrgetter("group_id")),
+    "tag": (pl.String, attrgetter("tag")),
+    "confidence": (pl.Float64, attrgetter("confidence")),
+    "ts_init": (pl.Int64, attrgetter("ts_init")),
 }
 
 FILL_COLUMNS: Columns = {
-    "order_id": (pl.String, lambda c: c.fill.client_order_id),
-    "exec_id": (pl.String, lambda c: c.fill.exec_id),
-    "strategy_id": (pl.String, lambda c: c.fill.strategy_id),
-    "symbol": (pl.String, lambda c: c.fill.symbol),
-    "signed_qty": (pl.Int64, lambda c: c.fill.signed_qty),
-    "last_px": (pl.Int64, lambda c: c.fill.last_px),
-    "commission": (pl.Int64, lambda c: c.fill.commission),
-    "slippage": (pl.Int64, lambda c: c.fill.slippage),
-    "liquidity": (pl.String, lambda c: c.fill.liquidity._name_),
-    "ts": (pl.Int64, lambda c: c.fill.ts_event),
-    "priced_by": (pl.String, lambda c: c.fill.priced_by._value_),
-    "datum_seq": (pl.Int64, lambda c: c.fill.datum_seq),
-    "datum_ts": (pl.Int64, lambda c: c.fill.datum_ts),
-    "realized": (pl.Int64, lambda c: c.realized),
-    "position_after": (pl.Int64, lambda c: c.quantity),
-    "cash_after": (pl.Int64, lambda c: c.cash),
+    "order_id": (pl.String, attrgetter("fill.client_order_id")),
+    "exec_id": (pl.String, attrgetter("fill.exec_id")),
+    "strategy_id": (pl.String, attrgetter("fill.strategy_id")),
+    "symbol": (pl.String, attrgetter("fill.symbol")),
+    "signed_qty": (pl.Int64, attrgetter("fill.signed_qty")),
+    "last_px": (pl.Int64, attrgetter("fill.last_px")),
+    "commission": (pl.Int64, attrgetter("fill.commission")),
+    "slippage": (pl.Int64, attrgetter("fill.slippage")),
+    "liquidity": (pl.String, attrgetter("fill.liquidity._name_")),
+    "ts": (pl.Int64, attrgetter("fill.ts_event")),
+    "priced_by": (pl.String, attrgetter("fill.priced_by._value_")),
+    "datum_seq": (pl.Int64, attrgetter("fill.datum_seq")),
+    "datum_ts": (pl.Int64, attrgetter("fill.datum_ts")),
+    "realized": (pl.Int64, attrgetter("realized")),
+    "position_after": (pl.Int64, attrgetter("quantity")),
+    "cash_after": (pl.Int64, attrgetter("cash")),
 }
-
-
-def _input(i: int) -> Extract:
-    return lambda verdict: None if verdict.inputs is None else _bounded(verdict.inputs[i])
 
 
 VERDICT_COLUMNS: Columns = {
-    "order_id": (pl.String, lambda v: v.client_order_id),
-    "ts": (pl.Int64, lambda v: v.ts_event),
+    "order_id": (pl.String, attrgetter("client_order_id")),
+    "ts": (pl.Int64, attrgetter("ts_event")),
     "code": (pl.String, lambda v: _name(v.code)),
-    **{name: (pl.Int64, _input(i)) for i, name in enumerate(CheckInputs._fields)},
 }
 
 END_COLUMNS: Columns = {
-    "order_id": (pl.String, lambda e: e.client_order_id),
-    "reason": (pl.String, lambda e: e.reason),
-    "ts": (pl.Int64, lambda e: e.ts_event),
+    "order_id": (pl.String, attrgetter("client_order_id")),
+    "reason": (pl.String, attrgetter("reason")),
+    "ts": (pl.Int64, attrgetter("ts_event")),
 }
 
 REPLACED_COLUMNS: Columns = {
-    "order_id": (pl.String, lambda e: e.client_order_id),
-    "order_qty": (pl.Int64, lambda e: e.order_qty),
-    "limit_px": (pl.Int64, lambda e: e.limit_px),
-    "stop_px": (pl.Int64, lambda e: e.stop_px),
-    "ts": (pl.Int64, lambda e: e.ts_event),
+    "order_id": (pl.String, attrgetter("client_order_id")),
+    "order_qty": (pl.Int64, attrgetter("order_qty")),
+    "limit_px": (pl.Int64, attrgetter("limit_px")),
+    "stop_px": (pl.Int64, attrgetter("stop_px")),
+    "ts": (pl.Int64, attrgetter("ts_event")),
 }
 
 SIGNAL_COLUMNS: Columns = {
-    "strategy_id": (pl.String, lambda s: s.strategy_id),
-    "symbol": (pl.String, lambda s: s.symbol),
-    "ts": (pl.Int64, lambda s: s.ts_event),
-    "signal": (pl.Boolean, lambda s: s.signal),
-    "score": (pl.Float64, lambda s: s.score),
-    "action": (pl.String, lambda s: s.action),
+    "strategy_id": (pl.String, attrgetter("strategy_id")),
+    "symbol": (pl.String, attrgetter("symbol")),
+    "ts": (pl.Int64, attrgetter("ts_event")),
+    "signal": (pl.Boolean, attrgetter("signal")),
+    "score": (pl.Float64, attrgetter("score")),
+    "action": (pl.String, attrgetter("action")),
     "extra": (pl.String, lambda s: msgspec.json.encode(s.extra).decode() if s.extra else None),
 }
 
 RISK_COLUMNS: Columns = {
-    "ts": (pl.Int64, lambda e: e.ts_event),
-    "event_type": (pl.String, lambda e: e.event_type),
-    "severity": (pl.String, lambda e: e.severity.name),
-    "strategy_id": (pl.String, lambda e: e.strategy_id),
-    "symbol": (pl.String, lambda e: e.symbol),
-    "value": (pl.Float64, lambda e: e.value),
-    "limit": (pl.Float64, lambda e: e.limit),
-    "action_taken": (pl.String, lambda e: e.action_taken),
-    "description": (pl.String, lambda e: e.description),
+    "ts": (pl.Int64, attrgetter("ts_event")),
+    "event_type": (pl.String, attrgetter("event_type")),
+    "severity": (pl.String, attrgetter("severity.name")),
+    "strategy_id": (pl.String, attrgetter("strategy_id")),
+    "symbol": (pl.String, attrgetter("symbol")),
+    "value": (pl.Float64, attrgetter("value")),
+    "limit": (pl.Float64, attrgetter("limit")),
+    "action_taken": (pl.String, attrgetter("action_taken")),
+    "description": (pl.String, attrgetter("description")),
 }
 
 _ENDED: Mapping[type, str] = {
@@ -144,18 +135,46 @@ class _Table:
 
     def pack(self) -> None:
         if self.rows:
-            data = {
+            self._pieces.append(self._packed())
+            self.rows.clear()
+
+    def _packed(self) -> pl.DataFrame:
+        # Each column is one pass of a C function over the rows.
+        return pl.DataFrame(
+            {
                 name: pl.Series(name, list(map(extract, self.rows)), dtype=dtype, strict=True)
                 for name, (dtype, extract) in self._columns.items()
             }
-            self._pieces.append(pl.DataFrame(data))
-            self.rows.clear()
+        )
+
+    def _schema(self) -> dict[str, Any]:
+        return {name: dtype for name, (dtype, _) in self._columns.items()}
 
     def frame(self) -> pl.DataFrame:
         self.pack()
-        if not self._pieces:
-            return pl.DataFrame(schema={name: kind for name, (kind, _) in self._columns.items()})
-        return pl.concat(self._pieces)
+        return pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=self._schema())
+
+
+class _VerdictTable(_Table):
+    """Verdicts, with the inputs of the checks spread over columns (null where there are none)."""
+
+    def _packed(self) -> pl.DataFrame:
+        nothing = (None,) * len(CheckInputs._fields)
+        inputs = [verdict.inputs or nothing for verdict in self.rows]
+        columns = zip(CheckInputs._fields, zip(*inputs, strict=True), strict=True)
+        return super()._packed().with_columns(_amounts(name, values) for name, values in columns)
+
+    def _schema(self) -> dict[str, Any]:
+        return super()._schema() | dict.fromkeys(CheckInputs._fields, pl.Int64)
+
+
+def _amounts(name: str, values: Sequence[int | None]) -> pl.Series:
+    try:
+        return pl.Series(name, values, dtype=pl.Int64, strict=True)
+    except (OverflowError, TypeError):
+        # An order beyond all measure is recorded with the largest amount a column holds.
+        held = [None if v is None else max(-MAX_UNITS, min(v, MAX_UNITS)) for v in values]
+        return pl.Series(name, held, dtype=pl.Int64, strict=True)
 
 
 class FrameJournal:
@@ -169,7 +188,7 @@ class FrameJournal:
         self._sha = hashlib.sha256()
         self._encode = msgspec.msgpack.Encoder().encode
         self._orders = _Table(ORDER_COLUMNS)
-        self._verdicts = _Table(VERDICT_COLUMNS)
+        self._verdicts = _VerdictTable(VERDICT_COLUMNS)
         self._fills = _Table(FILL_COLUMNS)
         self._replaced = _Table(REPLACED_COLUMNS)
         self._signals = _Table(SIGNAL_COLUMNS)

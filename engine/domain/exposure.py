@@ -205,7 +205,7 @@ class ExposureBook:
         """Value one symbol at its latest price and carry the change into the totals."""
         exposure.seen = last
         if last is not None:
-            exposure.px = last.last_px
+            exposure.px = last.close_px if type(last) is Bar else last.last_px
         px, quantity = exposure.px, exposure.quantity
         worst, short = quantity + exposure.buys, exposure.sells - quantity
         if short > worst:

@@ -111,14 +111,17 @@ class Desk:
         return f"{self._cause}:{self._leg}"
 
     def _answer(self, event: Any) -> None:
-        # Events of one moment may have one name (two refusals of one order): the legs go on.
+        self._leg_of = event
         now = self._ctx.now
         if now != self._legs_ts:
             self._legs_ts = now
-            self._legs.clear()
-        else:
-            self._legs[self._cause] = self._leg
-        self._leg_of = event
+            if self._legs:
+                self._legs.clear()
+            self._cause = f"{self.strategy_id}:{cause_of(event)}"
+            self._leg = 0
+            return
+        # Events of one moment may have one name (two refusals of one order): the legs go on.
+        self._legs[self._cause] = self._leg
         self._cause = f"{self.strategy_id}:{cause_of(event)}"
         self._leg = self._legs.get(self._cause, 0)
 
