@@ -193,7 +193,7 @@ def _series(
         rows=found.rows,
         interval_ns=interval_ns,
         prices_exact=_is_exact(found.prices, digits),
-        quantities_exact=_is_exact(found.quantities, quantity_digits),
+        quantities_exact=not found.is_adjusted and _is_exact(found.quantities, quantity_digits),
     )
 
 

@@ -80,6 +80,7 @@ class Batch:
         ts: timestamps, UTC ns, ``NO_TIME`` where there is none.
         values: the kind's number columns, NaN where there is none.
         adj_close: adjusted closes, when prices are to be adjusted by them.
+        raw_volume: volumes as they were before the adjustment; None when there was none.
     """
 
     source: Source
@@ -88,13 +89,16 @@ class Batch:
     ts: Ints
     values: list[Floats]
     adj_close: Floats | None = None
+    raw_volume: Floats | None = None
 
     def take(self, mask: Bools) -> Batch:
         """Give the rows that ``mask`` marks."""
         codes = self.codes if isinstance(self.codes, int) else self.codes[mask]
         adj_close = None if self.adj_close is None else self.adj_close[mask]
+        raw_volume = None if self.raw_volume is None else self.raw_volume[mask]
         values = [column[mask] for column in self.values]
-        return Batch(self.source, self.numbers()[mask], codes, self.ts[mask], values, adj_close)
+        rows = self.numbers()[mask]
+        return Batch(self.source, rows, codes, self.ts[mask], values, adj_close, raw_volume)
 
     def numbers(self) -> Ints:
         """Give the 0-based row numbers as an array."""
@@ -107,28 +111,34 @@ class Batch:
         return self.rows + position if isinstance(self.rows, int) else int(self.rows[position])
 
     def adjusted(self) -> Batch:
-        """Give the batch with adjusted prices, if they are to be adjusted."""
+        """Give the batch with adjusted prices and volumes, if they are to be adjusted."""
         if self.adj_close is None:
             return self
         values = adjust_bars(self.values, self.adj_close)
-        return Batch(self.source, self.rows, self.codes, self.ts, values, self.adj_close)
+        volume = self.values[-1]
+        return Batch(self.source, self.rows, self.codes, self.ts, values, self.adj_close, volume)
 
-    def by_series(self) -> Iterator[tuple[int, Ints, list[Floats], Ints | int]]:
-        """Give (series, timestamps, values, rows) of each series, in the order of the file."""
+    def by_series(self) -> Iterator[tuple[int, Ints, list[Floats], Ints | int, Floats | None]]:
+        """Give (series, timestamps, values, rows, raw volume), series by series.
+
+        In each the order of the file is kept.
+        """
         if not self.ts.size:
             return
         if isinstance(self.codes, int):
-            yield self.codes, self.ts, self.values, self.rows
+            yield self.codes, self.ts, self.values, self.rows, self.raw_volume
             return
         # Two bytes suffice almost always, and numpy sorts those by counting.
         narrow = self.codes.astype(np.int16) if int(self.codes.max()) < 2**15 else self.codes
         order = np.argsort(narrow, kind="stable")
         codes, ts, rows = self.codes[order], self.ts[order], self.numbers()[order]
         values = [column[order] for column in self.values]
+        raw_volume = None if self.raw_volume is None else self.raw_volume[order]
         bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), codes.size]
         for low, high in pairwise(bounds):
             columns = [column[low:high] for column in values]
-            yield int(codes[low]), ts[low:high], columns, rows[low:high]
+            raw = None if raw_volume is None else raw_volume[low:high]
+            yield int(codes[low]), ts[low:high], columns, rows[low:high], raw
 
 
 def floats(column: pl.Series) -> Floats:

@@ -134,12 +134,13 @@ def exceeds_decimals(column: Floats, decimals: int) -> Bools:
 
 
 def adjust_bars(values: list[Floats], adj_close: Floats) -> list[Floats]:
-    """Scale prices by ``adj_close / close`` and divide volume by it, to 6 decimals, half to even.
+    """Scale prices by ``adj_close / close`` and divide volume by it.
 
-    All four prices are multiplied by the same factor, so their order survives the rounding. A row
-    without a usable adjusted close becomes NaN.
+    Prices are rounded to 6 decimals, half to even; all four are multiplied by the same factor, so
+    their order survives that. Volumes are not rounded here: the series does it, to the digits of
+    its raw volumes. A row without a usable adjusted close becomes NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = np.where(adj_close > 0, adj_close / values[3], np.nan)
         prices = [np.rint(column * factor * 1e6) / 1e6 for column in values[:4]]
-        return [*prices, np.rint(values[4] / factor * 1e6) / 1e6]
+        return [*prices, values[4] / factor]

@@ -148,9 +148,8 @@ class Dataset:
             at = end
         found: dict[str, npt.NDArray[np.generic]] = {}
         if timed:
-            for name, times in self._times(series, ts).items():
-                if names is None or name in names:
-                    found[name] = times
+            times = self._times(series, ts).items()
+            found |= {name: column for name, column in times if names is None or name in names}
         found.update({VALUES[self.kind][i]: array for i, array in wanted.items()})
         for column in found.values():
             column.flags.writeable = False

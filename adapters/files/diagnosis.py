@@ -73,7 +73,10 @@ def digit_violations(batch: Batch, selection: Selection) -> list[Violation]:
     found = []
     names, prices = VALUES[selection.kind], PRICES[selection.kind]
     stated = (selection.price_decimals, selection.quantity_decimals)
-    for i, (name, column) in enumerate(zip(names, batch.values, strict=True)):
+    values = batch.values
+    if batch.raw_volume is not None:
+        values = [*values[:prices], batch.raw_volume]
+    for i, (name, column) in enumerate(zip(names, values, strict=True)):
         digits = stated[i >= prices]
         if digits is None or not (bad := exceeds_decimals(column, digits)).any():
             continue

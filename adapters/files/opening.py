@@ -70,8 +70,9 @@ def open_dataset(
         end: likewise the time to stop before; a date without a time includes that day.
         on_bad_data: "fail" raises on the first bad row, "drop" leaves bad rows out and lists them
             in ``Dataset.dropped``.
-        adjust: scale open, high, low and close by adjusted close over close and divide volume by
-            it, each rounded to 6 decimals.
+        adjust: scale open, high, low and close by adjusted close over close, rounded to 6
+            decimals, and divide volume by it, rounded half to even to the digits of the raw
+            volumes, so that shares stay whole.
         bar_label: which end of a bar its timestamp is.
         interval: length of a bar, such as "1d", "1h", "5m"; per symbol the smallest common step
             between bars if None.

@@ -114,8 +114,8 @@ class Scan:
     def _fold(self, source: Source, row: int, frame: pl.DataFrame) -> list[tuple[int, Segment]]:
         batch = self._check(self._select(source, row, frame))
         segments = []
-        for code, ts, values, rows in batch.by_series():
-            self.series[code].fold(ts, values, source.name, rows)
+        for code, ts, values, rows, raw_volume in batch.by_series():
+            self.series[code].fold(ts, values, source.name, rows, raw_volume)
             self._keep(code, ts, values)
             segments.append((code, (ts, values)))
         return segments
@@ -248,6 +248,5 @@ class Scan:
         if digit_violations(batch, self._selection):
             return False
         return not any(
-            self.series[code].first_late(ts, self._step(code))
-            for code, ts, _, _ in batch.by_series()
+            self.series[code].first_late(ts, self._step(code)) for code, ts, *_ in batch.by_series()
         )

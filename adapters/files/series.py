@@ -128,6 +128,7 @@ class SeriesScan:
         prices: digits and range of its prices.
         quantities: digits and range of its quantities.
         steps: distances between its timestamps (bars).
+        is_adjusted: whether its volumes are quotients, which keep the digits of the raw volumes.
     """
 
     def __init__(self, symbol: str, kind: Kind) -> None:
@@ -139,6 +140,7 @@ class SeriesScan:
         self.prices = Scale(PRICE_DECIMALS_MAX)
         self.quantities = Scale(QUANTITY_DECIMALS_MAX)
         self.steps = Steps()
+        self.is_adjusted = False
         self._kind = kind
         self._hashes: list[hashlib._Hash] = []
 
@@ -148,8 +150,19 @@ class SeriesScan:
             return True
         return bool((np.diff(ts) < step).any())
 
-    def fold(self, ts: Ints, values: list[Floats], file: str, rows: Ints | int) -> None:
-        """Take in consecutive rows that break no rule, except their bytes (:meth:`hash`)."""
+    def fold(
+        self,
+        ts: Ints,
+        values: list[Floats],
+        file: str,
+        rows: Ints | int,
+        raw_volume: Floats | None = None,
+    ) -> None:
+        """Take in consecutive rows that break no rule, except their bytes (:meth:`hash`).
+
+        The digits of quantities are those of ``raw_volume`` when volumes were adjusted: an
+        instrument that trades in whole shares does so at any price.
+        """
         if self._kind == "bar":
             if self.rows:
                 self.steps.fold(np.array([int(ts[0]) - self.ts_last]))
@@ -164,7 +177,8 @@ class SeriesScan:
         for column in values[:count]:
             self.prices.fold(column)
         for column in values[count:]:
-            self.quantities.fold(column)
+            self.quantities.fold(column if raw_volume is None else raw_volume)
+            self.is_adjusted = raw_volume is not None
             self.quantities.fold_range(column, column, file, rows)
         if self._kind == "bar":
             self.prices.fold_range(values[2], values[1], file, rows)

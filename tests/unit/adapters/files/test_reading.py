@@ -286,6 +286,19 @@ def test_adjusted_prices(tmp_path: Path) -> None:
     assert adjusted.rows() == [(50, 55, 45, 50, 2000), (51, 52, 50, 51, 1000)]
 
 
+def test_adjusted_volumes_keep_the_digits_of_the_raw_ones(tmp_path: Path) -> None:
+    days = [("100", "30", "7"), ("100", "40", "5"), ("100", "100", "9"), ("100", "80", "10")]
+    rows = [f"2024-01-0{i},100,110,90,{c},{a},{v}\n" for i, (c, a, v) in enumerate(days, start=1)]
+    (tmp_path / "A.csv").write_text("date,open,high,low,close,adj_close,volume\n" + "".join(rows))
+    data = open_dataset(tmp_path, adjust=True)
+    assert data.instruments[0].quantity_decimals == 0
+    # 7 / 0.3 = 23.3, 5 / 0.4 = 12.5 (to even), 10 / 0.8 = 12.5
+    assert all_rows(data)["volume"].to_list() == [23, 12, 9, 12]
+    assert data.columns("A")["volume"].tolist() == [23.0, 12.0, 9.0, 12.0]
+    finer = open_dataset(tmp_path, adjust=True, quantity_decimals=2)
+    assert all_rows(finer)["volume"].to_list() == [2333, 1250, 900, 1250]
+
+
 def test_blank_lines_and_byte_order_marks_are_passed_over(tmp_path: Path) -> None:
     text = bar_text().replace("2024-01-02", "\n2024-01-02") + "\n\n"
     (tmp_path / "A.csv").write_text("\ufeff" + text, newline="\r\n")

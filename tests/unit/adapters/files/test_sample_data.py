@@ -23,6 +23,9 @@ def test_the_sample_data_opens_clean() -> None:
     assert data.notes == []
     adjusted = open_dataset(DATA / "AAPL.parquet", adjust=True)
     assert adjusted.columns("AAPL")["close"][0] == pytest.approx(4.186663)
+    # Shares are whole at any price.
+    whole = open_dataset(DATA, adjust=True).instruments
+    assert {item.quantity_decimals for item in whole} == {0}
 
 
 @pytest.mark.skipif(
