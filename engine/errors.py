@@ -9,7 +9,7 @@
     │   ├── UnknownSymbolError
     │   └── StrategyLoadError the strategy file or class cannot be used
     ├── StrategyError         user code raised; exit code 1, keeps the traceback and the event
-    ├── EngineHalted          the runtime stopped itself, did not start, or refuses work since
+    ├── EngineHaltedError          the runtime stopped itself, did not start, or refuses work since
     └── InvariantError        a bug of ours: an impossible transition, an unbalanced entry
 
 Business outcomes (a denied or rejected order) are values, never exceptions.
@@ -75,7 +75,7 @@ class StrategyError(TetradError):
         self.traceback = traceback
 
 
-class EngineHalted(TetradError):
+class EngineHaltedError(TetradError):
     """The runtime stopped itself, did not start or is over; the message says what failed."""
 
 

@@ -110,13 +110,6 @@ class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, tag="close_positi
     ts_init: int
 
 
-class StartStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="start_strategy"):
-    """Controller to strategy host: run ``on_start`` and deliver events from now on."""
-
-    strategy_id: str
-    ts_init: int
-
-
 class StopStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="stop_strategy"):
     """Controller to strategy host: run ``on_stop`` and deliver nothing more.
 

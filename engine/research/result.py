@@ -189,8 +189,8 @@ def _summary(
         "strategy": type(strategy).__name__,
         "parameters": msgspec.to_builtins(dict(strategy.parameters)),
         "symbols": [i.symbol for i in data.instruments],
-        "start": _iso(data.ts_first),
-        "end": _iso(data.ts_last),
+        "start": _iso(_period(data)[0]),
+        "end": _iso(_period(data)[1]),
         "bars": data.rows,
         "orders": len(orders),
         "fills": len(fills),
@@ -226,8 +226,8 @@ def _manifest(
             "sha256": data.data_hash,
             "files": [{"path": str(path), "sha256": digest} for path, digest in data.files],
             "rows": data.rows,
-            "start": _iso(data.ts_first),
-            "end": _iso(data.ts_last),
+            "start": _iso(_period(data)[0]),
+            "end": _iso(_period(data)[1]),
             "symbols": [i.symbol for i in data.instruments],
         },
         "versions": {
@@ -266,6 +266,12 @@ def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
         names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
     columns = data.columns(symbol, names)
     return pl.DataFrame({new: columns[old] for old, new in names.items()})
+
+
+def _period(data: MarketHistory) -> tuple[int, int]:
+    """Give the first and the last moment the data is about: a bar's open, not its delivery."""
+    length = min(data.interval_ns.values(), default=0)
+    return data.ts_first - length, data.ts_last - (1 if length else 0)
 
 
 def _iso(ts: int) -> str:

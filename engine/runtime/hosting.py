@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.domain.market import MarketEvent
-from engine.errors import EngineHalted, InvariantError
+from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.actor import Actor
 from engine.runtime.cell import MARKET_TYPES, NEVER, Cell, Routes
 from engine.runtime.clock import Clock
@@ -184,7 +184,7 @@ class CellLoop:
         """Handle one message; nothing that a handler raises gets past this.
 
         Raises:
-            EngineHalted: somebody waits for the answer and there is none.
+            EngineHaltedError: somebody waits for the answer and there is none.
         """
         self._busy_since = time.monotonic_ns()
         handling = message
@@ -200,9 +200,9 @@ class CellLoop:
         except BaseException as error:
             self._crashed(handling, error)
             if type(message) is Start:
-                raise EngineHalted(describe(error)) from error
+                raise EngineHaltedError(describe(error)) from error
             if type(message) is Question:
-                raise EngineHalted(f"cell {self.spec.name}: {describe(error)}") from error
+                raise EngineHaltedError(f"cell {self.spec.name}: {describe(error)}") from error
         finally:
             self._handled += 1
             self._busy_since = 0
@@ -384,7 +384,7 @@ class CellLoop:
         self._run.end()
         content = _content(message)
         rules = self.spec.mailbox
-        error = EngineHalted(
+        error = EngineHaltedError(
             f"no room for {type(content).__name__} in the mailbox of {rules.capacity} within "
             f"{rules.deadline_s:g} s"
         )

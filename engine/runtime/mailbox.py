@@ -16,7 +16,7 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from engine.errors import EngineHalted
+from engine.errors import EngineHaltedError
 from engine.runtime.cell import NEVER
 from engine.runtime.clock import Clock
 
@@ -151,8 +151,8 @@ class Mailbox:
         """Put a message in, by the policy of its type; called by any thread.
 
         Raises:
-            EngineHalted: there was no room by the deadline for a message that must not be lost.
-                It has been handed to ``overrun``.
+            EngineHaltedError: there was no room by the deadline for a message that must not be
+                lost. It has been handed to ``overrun``.
         """
         message = letter.message
         kind = type(message[1]) if type(message) is tuple else type(message)
@@ -180,7 +180,7 @@ class Mailbox:
         if policy is not None and not self._await_room(policy):
             message = letter.message
             self._overrun(message)
-            raise EngineHalted(
+            raise EngineHaltedError(
                 f"no room for {kind.__name__} in the mailbox of {self._capacity} within "
                 f"{self._deadline_s:g} s"
             )
@@ -292,6 +292,6 @@ class Mailbox:
                     with self._lock:
                         item = item.letters.popleft()
                 if item.reply_to is not None:
-                    error = EngineHalted(f"the cell did not handle the question: {reason}")
-                    item.reply_to.set_exception((EngineHalted, error, None))
+                    error = EngineHaltedError(f"the cell did not handle the question: {reason}")
+                    item.reply_to.set_exception((EngineHaltedError, error, None))
                 self._refused(item.message, reason)

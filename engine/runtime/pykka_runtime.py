@@ -26,7 +26,7 @@ from typing import Any
 import pykka
 
 from engine.domain.market import MarketEvent
-from engine.errors import EngineHalted, InvariantError
+from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.cell import MARKET_TYPES, Routes
 from engine.runtime.clock import Clock
 from engine.runtime.hosting import CellLoop, CellSpec, Finish, Question, Run, Start
@@ -159,8 +159,8 @@ class PykkaRuntime:
         """Start every cell and run every ``on_start``, cell by cell, in order.
 
         Raises:
-            EngineHalted: a cell did not start in time, or its ``on_start`` raised (then that is
-                the cause). What had started has been stopped again.
+            EngineHaltedError: a cell did not start in time, or its ``on_start`` raised (then that
+                is the cause). What had started has been stopped again.
         """
         if self._refs:
             raise InvariantError("a runtime is started once")
@@ -169,11 +169,11 @@ class PykkaRuntime:
         for loop, ref in self._refs.items():
             try:
                 ref.ask(Start(), timeout=max(0.0, limit - time.monotonic()))
-            except (EngineHalted, pykka.Timeout) as error:
+            except (EngineHaltedError, pykka.Timeout) as error:
                 self._run.end()
                 self.stop(timeout_s=timeout_s)
                 what = f"within {timeout_s:g} s" if isinstance(error, pykka.Timeout) else error
-                raise EngineHalted(f"cell {loop.spec.name} did not start: {what}") from error
+                raise EngineHaltedError(f"cell {loop.spec.name} did not start: {what}") from error
 
     def stop(self, *, timeout_s: float) -> StopReport:
         """Stop cell by cell, the last first, each after all that waits in its mailbox.
@@ -217,7 +217,7 @@ class PykkaRuntime:
             How many were fed; fewer than given when a stop was requested.
 
         Raises:
-            EngineHalted: a failure halted the engine.
+            EngineHaltedError: a failure halted the engine.
         """
         run = self._run
         advance = run.clock.advance
@@ -247,7 +247,7 @@ class PykkaRuntime:
         Raises:
             InvariantError: there is no such actor, it cannot handle the type, or the type has no
                 policy in its cell's mailbox.
-            EngineHalted: there was no room by the deadline; the engine has halted.
+            EngineHaltedError: there was no room by the deadline; the engine has halted.
         """
         self._send(actor, message, self._run.clock.now())
 
@@ -258,7 +258,7 @@ class PykkaRuntime:
             InvariantError: no such actor or type, or a cell's own thread asks (it could wait for
                 itself).
             TimeoutError: no answer in time; the message may still be handled.
-            EngineHalted: the handler raised, or the cell is over.
+            EngineHaltedError: the handler raised, or the cell is over.
         """
         address = self._address(actor, message)
         if threading.current_thread() in [loop.thread for loop in self._loops]:
@@ -271,7 +271,7 @@ class PykkaRuntime:
             ) from error
         except pykka.ActorDeadError as error:
             address.loop.refuse(Question(actor, message), address.loop.state.name)
-            raise EngineHalted(f"{actor} is over: {address.loop.state.name}") from error
+            raise EngineHaltedError(f"{actor} is over: {address.loop.state.name}") from error
 
     def _send(self, actor: str, message: Any, ts: int) -> None:
         address = self._addresses.get(actor)
@@ -288,7 +288,7 @@ class PykkaRuntime:
     def _ref(self, loop: CellLoop) -> pykka.ActorRef[Any]:
         ref = self._refs.get(loop)
         if ref is None:
-            raise EngineHalted("the engine has not been started")
+            raise EngineHaltedError("the engine has not been started")
         return ref
 
     def _address(self, actor: str, message: Any) -> _Address:
@@ -306,7 +306,7 @@ class PykkaRuntime:
     def _raise_fatal(self) -> None:
         fatal = self._supervisor.fatal
         if fatal is not None:
-            raise EngineHalted(str(fatal))
+            raise EngineHaltedError(str(fatal))
 
     # What happened.
 

@@ -52,6 +52,7 @@ class SimRuntime:
         self._make_events = make_events
         self._random = None if seed is None else random.Random(seed)
         self._stopped = False
+        self._held_back: list[tuple[int, Any, Lane]] = []
 
     def stop(self) -> None:
         """End the run at the end of the current chunk or market event."""
@@ -81,6 +82,8 @@ class SimRuntime:
                 progress(len(chunk["ts_event"]))
             if self._stopped:
                 break
+        if self._held_back and not self._stopped:
+            self._feed_held_back()
         if not self._stopped and cell.now:
             cell.fire_timers(cell.now + 1)
         cell.stop()
@@ -90,9 +93,10 @@ class SimRuntime:
         times = chunk["ts_event"]
         events: Iterable[Any] = self._make_events(chunk, self._instruments)
         lanes = self._lanes(chunk)
-        if self._random is not None:
-            times, events, lanes = self._permuted(times, events, lanes)
-        self._feed(times, events, lanes)
+        if self._random is None:
+            self._feed(times, events, lanes)
+        else:
+            self._feed_permuted(zip(times, events, lanes, strict=False))
 
     def _lanes(self, chunk: Columns) -> Iterable[Lane]:
         lanes = [self._cell.lane(instrument.symbol) for instrument in self._instruments]
@@ -100,18 +104,27 @@ class SimRuntime:
             return repeat(lanes[0])
         return map(lanes.__getitem__, chunk["series"])
 
-    def _permuted(
-        self, times: list[int], events: Iterable[Any], lanes: Iterable[Lane]
-    ) -> tuple[list[int], list[Any], list[Lane]]:
-        assert self._random is not None
-        rows = [
-            (ts, self._random.random(), e, lane)
-            for ts, e, lane in zip(times, events, lanes, strict=False)
-        ]
-        rows.sort(key=lambda row: row[:2])
-        return [r[0] for r in rows], [r[2] for r in rows], [r[3] for r in rows]
+    def _feed_permuted(self, rows: Iterable[tuple[int, Any, Lane]]) -> None:
+        """Feed rows with those of equal time in random order.
 
-    def _feed(self, times: list[int], events: Iterable[Any], lanes: Iterable[Lane]) -> None:
+        The rows of the last time wait for the next chunk, which may hold more of them: the order
+        must not depend on how the data is cut.
+        """
+        for row in rows:
+            if self._held_back and row[0] != self._held_back[0][0]:
+                self._feed_held_back()
+                if self._stopped:
+                    return
+            self._held_back.append(row)
+
+    def _feed_held_back(self) -> None:
+        if self._random is not None:
+            self._random.shuffle(self._held_back)
+        times, events, lanes = zip(*self._held_back, strict=True)
+        self._held_back.clear()
+        self._feed(times, events, lanes)
+
+    def _feed(self, times: Sequence[int], events: Iterable[Any], lanes: Iterable[Lane]) -> None:
         # The inner loop of every backtest. Cell.deliver_market is written out here, because a
         # call costs as much as the rest of an event that nobody trades on.
         cell = self._cell

@@ -67,6 +67,12 @@ def test_chunks_do_not_matter(reference: dict[str, str], chunk_rows: int) -> Non
     assert hash_of(run__chunk_rows=chunk_rows) == reference[SMA]
 
 
+def test_a_seed_permutes_the_same_events_however_the_data_is_cut() -> None:
+    hashes = [hash_of(run__seed=7, run__chunk_rows=rows) for rows in (1, 7, 8192)]
+    assert len(set(hashes)) == 1
+    assert hash_of(run__seed=8) != hashes[0]
+
+
 @pytest.mark.req("P33")
 @pytest.mark.parametrize("strategy", [SMA, BRACKET])
 def test_batch_and_streaming_indicators_decide_alike(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.domain.market import Quote
-from engine.errors import EngineHalted
+from engine.errors import EngineHaltedError
 from engine.runtime.clock import EventClock, WallClock
 from engine.runtime.mailbox import Mailbox, MailboxRules, Overflow
 from tests.unit.runtime.rig import POLICIES, TIMEOUT_S, Kill, Note, Order, bar, eventually, quote
@@ -80,7 +80,9 @@ def test_a_producer_waits_for_room_and_loses_nothing(message: Any) -> None:
 def test_what_must_not_be_lost_halts_when_there_is_no_room_in_time(kind: Any) -> None:
     box = Box(capacity=1, deadline_s=0.01)
     box.send(Note("1"))
-    with pytest.raises(EngineHalted, match=r"no room for Order in the mailbox of 1 within 0\.01 s"):
+    with pytest.raises(
+        EngineHaltedError, match=r"no room for Order in the mailbox of 1 within 0\.01 s"
+    ):
         box.send(kind)
     assert box.overruns == [kind]
     assert box.take(1) == [Note("1")]
@@ -225,4 +227,4 @@ def test_a_question_left_in_the_mailbox_gets_an_answer() -> None:
     letter.reply_to = Future()
     box.put(letter)
     box.close("STOPPED")
-    assert answers[0][0] is EngineHalted
+    assert answers[0][0] is EngineHaltedError

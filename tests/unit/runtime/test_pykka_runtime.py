@@ -10,7 +10,7 @@ import pykka
 import pytest
 
 from engine.domain.market import Bar, Quote, Trade
-from engine.errors import EngineHalted, InvariantError
+from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.clock import EventClock, ReplayClock, WallClock
 from engine.runtime.mailbox import Overflow
@@ -169,7 +169,7 @@ def test_questions_are_answered_and_have_a_timeout() -> None:
         with pytest.raises(TimeoutError, match=r"probe gave no answer to Note within 0\.01 s"):
             runtime.ask("probe", Note("?"), timeout_s=0.01)
         blocker.release.set()
-    with pytest.raises(EngineHalted, match="probe is over: STOPPED"):
+    with pytest.raises(EngineHaltedError, match="probe is over: STOPPED"):
         runtime.ask("probe", Note("?"), timeout_s=TIMEOUT_S)
     assert runtime.dead_letters == (DeadLetter(Note("?"), "probe", "STOPPED"),)
 
@@ -206,9 +206,9 @@ def test_a_wrong_address_is_the_senders_error(actor: str, message: Any, error: s
 
 def test_nothing_is_sent_before_the_start() -> None:
     runtime = Engine(spec(Probe())).runtime
-    with pytest.raises(EngineHalted, match="not been started"):
+    with pytest.raises(EngineHaltedError, match="not been started"):
         runtime.tell("probe", Note("x"))
-    with pytest.raises(EngineHalted, match="not been started"):
+    with pytest.raises(EngineHaltedError, match="not been started"):
         runtime.feed([bar(1)])
 
 
@@ -275,10 +275,10 @@ def test_a_full_mailbox_halts_the_engine_when_an_order_finds_no_room() -> None:
         runtime.tell("probe", Note("1"))
         assert blocker.entered.wait(TIMEOUT_S)
         runtime.tell("probe", Note("2"))
-        with pytest.raises(EngineHalted, match="no room for Order"):
+        with pytest.raises(EngineHaltedError, match="no room for Order"):
             runtime.tell("probe", Order(3))
         assert runtime.is_halted
-        with pytest.raises(EngineHalted, match="no room for Order in the mailbox of 1"):
+        with pytest.raises(EngineHaltedError, match="no room for Order in the mailbox of 1"):
             runtime.feed([bar(1)])
         blocker.release.set()
     assert runtime.dead_letters == (DeadLetter(Order(3), "probe", "MAILBOX_FULL"),)
@@ -351,7 +351,9 @@ def test_a_cell_that_does_not_start_stops_those_that_have(role: Role, error: Any
         spec(third, name="three"),
     )
     runtime = Engine(*cells).runtime
-    with pytest.raises(EngineHalted, match=f"cell two did not start: .*{type(error).__name__}"):
+    with pytest.raises(
+        EngineHaltedError, match=f"cell two did not start: .*{type(error).__name__}"
+    ):
         runtime.start(timeout_s=TIMEOUT_S)
     assert first.life == ["start", "stop"]
     assert third.life == []

@@ -10,7 +10,7 @@ import pykka
 import pytest
 
 from engine.domain.market import Bar, Quote, Trade
-from engine.errors import EngineHalted
+from engine.errors import EngineHaltedError
 from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.runtime.supervision import (
     CellFailed,
@@ -111,7 +111,9 @@ def test_the_core_halts_at_once_and_loses_nothing_silently(name: str, message: A
         eventually(lambda: bool(heard))
         runtime.tell("probe", Order(2))
         runtime.tell("other", Note("still here"))
-        with pytest.raises(EngineHalted, match=f"probe in cell core failed on {_name(message)}"):
+        with pytest.raises(
+            EngineHaltedError, match=f"probe in cell core failed on {_name(message)}"
+        ):
             runtime.feed([bar(9)])
     first, *rest = runtime.dead_letters
     assert (first.message, first.actor) == (message, "probe")
@@ -277,7 +279,7 @@ def test_a_failing_stop_is_reported() -> None:
 
 def test_a_question_that_fails_halts_the_core_and_is_answered() -> None:
     with Engine(spec(Probe(act=failing_on(Note("?"), FAILURES["SystemExit"])))) as runtime:
-        with pytest.raises(EngineHalted, match="cell cell: SystemExit: 3"):
+        with pytest.raises(EngineHaltedError, match="cell cell: SystemExit: 3"):
             runtime.ask("probe", Note("?"), timeout_s=TIMEOUT_S)
         assert runtime.is_halted
     assert [(d.message, d.actor) for d in runtime.dead_letters] == [
