@@ -23,7 +23,7 @@ from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
-_PENDING_NEW = OrderStatus.PENDING_NEW
+_PENDING_NEW, _ACCEPTED = OrderStatus.PENDING_NEW, OrderStatus.ACCEPTED
 
 VenueReport = (
     OrderAccepted
@@ -70,7 +70,6 @@ class OrderRouter(Actor):
     def handlers(self) -> Mapping[type, Handler]:
         """Handle approvals, cancels and every report of a venue."""
         reports = (
-            OrderAccepted,
             OrderCanceled,
             OrderExpired,
             OrderRejected,
@@ -84,6 +83,7 @@ class OrderRouter(Actor):
             CancelOrder: self.on_cancel_order,
             OrderFilled: self.on_order_filled,
             **dict.fromkeys(reports, self.on_report),
+            OrderAccepted: self.on_order_accepted,
         }
 
     def on_order_approved(self, approved: OrderApproved) -> None:
@@ -139,6 +139,15 @@ class OrderRouter(Actor):
         if leaves_qty == 0 and before not in TERMINAL:
             self._close(order_id)
         self.ctx.publish(fill)
+
+    def on_order_accepted(self, accepted: OrderAccepted) -> None:
+        """Pass an acknowledgement on: every order's hot path, else like any report."""
+        record = self.orders.get(accepted.client_order_id)
+        if record is None or record.status is not _PENDING_NEW:
+            self.on_report(accepted)
+            return
+        record.status = _ACCEPTED
+        self.ctx.publish(accepted)
 
     def on_report(self, report: VenueReport) -> None:
         """Apply any other report and pass it on; a repeated terminal report changes nothing."""

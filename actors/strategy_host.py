@@ -45,7 +45,6 @@ __all__ = ["StrategyHost", "TimerFired"]
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _INITIALIZED, _ACCEPTED = OrderStatus.INITIALIZED, OrderStatus.ACCEPTED
 
-_OPTIONAL_HOOKS = ("on_trade", "on_quote", "on_signal", "on_order", "on_fill")
 
 _HOOK_OF: dict[type, str] = {Bar: "on_bar", Trade: "on_trade", Quote: "on_quote"}
 
@@ -114,15 +113,18 @@ class StrategyHost(Actor):
         self._running = False
         self._failed = False
         self._hook = ""
-        self._uses = {hook: _overrides(strategy, hook) for hook in _OPTIONAL_HOOKS}
+        self._tells_orders = _overrides(strategy, "on_order")
+        self._tells_fills = _overrides(strategy, "on_fill")
+        self._tells_signals = _overrides(strategy, "on_signal")
 
     def handlers(self) -> Mapping[type, Handler]:
         """Handle market data, what became of orders, timers and control."""
-        ended = (OrderAccepted, OrderCanceled, OrderExpired, OrderRejected)
+        ended = (OrderCanceled, OrderExpired, OrderRejected)
         refused = (CancelRejected, ReplaceRejected)
         return {
             **dict.fromkeys((Bar, Trade, Quote), self.on_market),
             **dict.fromkeys((*ended, *refused), self.on_order_event),
+            OrderAccepted: self.on_order_accepted,
             PositionChanged: self.on_position_changed,
             OrderDenied: self.on_order_denied,
             OrderReplaced: self.on_order_replaced,
@@ -242,7 +244,7 @@ class StrategyHost(Actor):
         handle.add_fill(abs(fill.signed_qty), fill.last_px, fill.leaves_qty)
         if not fill.leaves_qty:
             del desk.orders[fill.client_order_id]
-        if self._uses["on_fill"]:
+        if self._tells_fills:
             instrument = self._instruments[fill.symbol]
             view = Fill(
                 handle,
@@ -265,6 +267,15 @@ class StrategyHost(Actor):
         handle.reason = "" if code is None else code.name
         self._tell(handle, denied.verdict)
 
+    def on_order_accepted(self, event: OrderAccepted) -> None:
+        """Fold an acknowledgement into the order's handle; tell ``on_order``."""
+        handle = self.desk.orders.get(event.client_order_id)
+        if handle is not None:
+            if handle.status is _INITIALIZED:
+                handle.status = _ACCEPTED
+            if self._tells_orders:
+                self._tell(handle, event)
+
     def on_order_event(self, event: Any) -> None:
         """Fold any other event into the order's handle; tell ``on_order``."""
         desk = self.desk
@@ -277,9 +288,7 @@ class StrategyHost(Actor):
             handle.status = ended
             handle.reason = event.reason
             del desk.orders[event.client_order_id]
-        elif kind is OrderAccepted and handle.status is _INITIALIZED:
-            handle.status = _ACCEPTED
-        if self._uses["on_order"]:
+        if self._tells_orders:
             self._tell(handle, event)
 
     def on_order_replaced(self, event: OrderReplaced) -> None:
@@ -295,7 +304,7 @@ class StrategyHost(Actor):
             self._tell(handle, event)
 
     def _tell(self, handle: Any, event: Any) -> None:
-        if self._uses["on_order"]:
+        if self._tells_orders:
             self.desk.event = event
             self._call("on_order", handle)
 
@@ -303,7 +312,7 @@ class StrategyHost(Actor):
 
     def on_signal(self, signal: Signal) -> None:
         """Tell the strategy of another strategy's signal."""
-        if signal.strategy_id != self.strategy_id and self._uses["on_signal"]:
+        if signal.strategy_id != self.strategy_id and self._tells_signals:
             self.desk.event = signal
             self._call("on_signal", signal)
 

@@ -37,6 +37,7 @@ app = App(
     help="Tetrad: one event-driven trading engine for every mode.",
     version=_version,
     # Plain text spares the import of a Markdown renderer.
+    suppress_keyboard_interrupt=False,
     version_format="plaintext",
     help_format="plaintext",
 )

@@ -151,6 +151,10 @@ class Cell:
         self._dead_timers: set[int] = set()
         self._owners: dict[int, Actor] = {}
         self._local = {actor.name: dict(actor.handlers()) for actor in actors}
+        self._direct = {
+            name: {kind: (handler,) for kind, handler in table.items()}
+            for name, table in self._local.items()
+        }
         self._published = {kind: self._compile(kind, names) for kind, names in routes.items()}
         for actor in actors:
             actor.bind(CellContext(self, actor))
@@ -220,13 +224,13 @@ class Cell:
 
     def send(self, actor: str, message: Any) -> None:
         """Queue a message for one actor, here or in another cell."""
-        table = self._local.get(actor)
+        table = self._direct.get(actor)
         if table is None:
             if self._outlet is None:
                 raise InvariantError(f"{type(message).__name__} sent to {actor!r}, in no cell")
             self._outlet(actor, message)
             return
-        self.queue.append(((table[type(message)],), message))
+        self.queue.append((table[type(message)], message))
 
     def drain(self) -> None:
         """Handle everything queued, first in, first out, with what that causes."""

@@ -19,7 +19,6 @@ __all__ = ["Strategy"]
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY, _SELL = Side.BUY, Side.SELL
-_NO_EXTRAS = (None,) * 7
 
 
 class Strategy:
@@ -230,7 +229,8 @@ class Strategy:
         Raises:
             ValueError: a number that is not finite or has too many digits.
         """
-        if _plain(limit, stop, trail, trail_percent, tif, good_till, after):
+        priced = not (limit is stop is trail is trail_percent is None)
+        if not (priced or tif is not None or good_till is not None or after is not None):
             desk = self._desk
             units = desk.quantity_units(desk.instrument(symbol), quantity)
             return desk.market(symbol, _BUY, units, reduce_only=reduce_only, tag=tag)
@@ -259,7 +259,8 @@ class Strategy:
 
         Selling more than is held opens a short position, unless the limits forbid it.
         """
-        if _plain(limit, stop, trail, trail_percent, tif, good_till, after):
+        priced = not (limit is stop is trail is trail_percent is None)
+        if not (priced or tif is not None or good_till is not None or after is not None):
             desk = self._desk
             units = desk.quantity_units(desk.instrument(symbol), quantity)
             return desk.market(symbol, _SELL, units, reduce_only=reduce_only, tag=tag)
@@ -452,8 +453,3 @@ class Strategy:
             )
         )
         return desk.order(desk.symbol, side, quantity, limit=price, confidence=confidence)
-
-
-def _plain(*extras: object) -> bool:
-    """Tell whether an order has none of the extras: a market order, the hot path."""
-    return extras == _NO_EXTRAS

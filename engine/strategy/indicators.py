@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.domain.aggregation import parse_every
 from engine.domain.market import Bar
 from engine.errors import ConfigError
 
@@ -189,6 +190,7 @@ class Studies:
     def aggregate(self, every: str, then: Callable[[Bar], None] | None) -> Source:
         """Declare an aggregation."""
         self._declare("aggregate")
+        parse_every(every)
         source = Source(every, then)
         self.aggregates.append(source)
         return source
