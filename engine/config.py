@@ -329,6 +329,10 @@ def _explain(message: str, merged: Mapping[str, Any]) -> str:
     rule, key = match.groups()
     if rule.startswith("Invalid enum value"):
         rule = f"one of {', '.join(_choices(key))}"
+    if rule.startswith("Expected `array`"):
+        rule = 'write a list, such as ["AAPL", "MSFT"]'
+    if rule.startswith("Expected `object`"):
+        rule = f"a section, not a setting; set {key}.NAME"
     return f"setting {key} = {_value_at(merged, key)!r}: {rule[0].lower()}{rule[1:]}"
 
 

@@ -20,7 +20,7 @@ from adapters.files.series import (
     SeriesScan,
 )
 from adapters.files.source import Source
-from adapters.files.timestamps import format_ns
+from adapters.files.timestamps import MAX_NS, format_ns
 from engine.domain.instruments import Instrument
 from engine.domain.money import MAX_UNITS, to_units
 from engine.errors import ConfigError, DataError, UnknownSymbolError
@@ -102,6 +102,8 @@ def build_dataset(
     ]
     notes = [note for symbol in order for note in _rounding_notes(scan.series[code_of[symbol]])]
     shift = {item.code: item.interval_ns if selection.bar_label == "open" else 0 for item in series}
+    for item in series:
+        _require_end(scan.series[item.code], shift[item.code])
     counts = dict(scan.dropped.counts)
     if counts:
         listed = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
@@ -195,6 +197,18 @@ def _series(
         prices_exact=_is_exact(found.prices, digits),
         quantities_exact=not found.is_adjusted and _is_exact(found.quantities, quantity_digits),
     )
+
+
+def _require_end(found: SeriesScan, shift: int) -> None:
+    if found.ts_last + shift > MAX_NS:
+        file, row = found.last_place
+        raise DataError(
+            file,
+            row + 1,
+            "timestamp",
+            f"the bar of {found.symbol} at {format_ns(found.ts_last)} ends after what 64 bits of "
+            "nanoseconds can count (2262-04-11); correct the time",
+        )
 
 
 def _rounding_notes(found: SeriesScan) -> list[str]:

@@ -15,14 +15,14 @@ from adapters.files.timestamps import format_ns
 from engine.errors import DataError
 
 _HINTS = {
-    "timestamp": "write ISO-8601, a date or integer epoch time",
+    "timestamp": "write ISO-8601, a date or integer epoch time of the years 1678 to 2261",
     "missing_symbol": "fill in the symbol",
     "sorted": "sort the rows by symbol and time",
     "duplicate": "keep one of the rows",
     "overlap": "correct the time, state the bar length with --set data.interval=1d",
     "adjusted_close": "fill in the adjusted close",
-    "price_decimals": "allow more digits",
-    "quantity_decimals": "allow more digits",
+    "price_decimals": "raise data.price_decimals or leave it out",
+    "quantity_decimals": "raise data.quantity_decimals or leave it out",
 }
 
 

@@ -47,6 +47,17 @@ def bar_text(*changes: tuple[int, str]) -> str:
     return HEADER + "".join(f"{row}\n" for row in rows)
 
 
+def hook(name: str, line: str, body: str = "pass") -> str:
+    """Give a strategy with one hook (beside on_bar) of one line."""
+    if name == "on_bar":
+        body = line
+    other = "" if name == "on_bar" else f"    def {name}: {line}\n"
+    return (
+        "import sys\nfrom engine import Strategy, ta\n\n\nclass X(Strategy):\n"
+        f"    def on_bar(self, bar):\n        {body}\n{other}"
+    )
+
+
 @dataclass
 class Called:
     code: int

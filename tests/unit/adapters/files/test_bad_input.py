@@ -307,3 +307,14 @@ def test_the_list_of_dropped_rows_is_capped_and_the_counts_are_not(tmp_path: Pat
     everything.write_parquet(tmp_path / "A.parquet")
     with pytest.raises(DataError, match="no row is left"):
         open_dataset(tmp_path / "A.parquet", on_bad_data="drop")
+
+
+def test_a_bar_may_not_end_after_the_last_nanosecond(tmp_path: Path) -> None:
+    hour = 3_600 * 10**9
+    times = [2**63 - 1 - k * hour for k in (2, 1, 0)]
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
+    frame = pl.DataFrame({"ts": times}).with_columns(**{k: pl.lit(v) for k, v in prices.items()})
+    frame.with_columns(pl.col("ts").cast(pl.Datetime("ns"))).write_parquet(tmp_path / "A.parquet")
+    with pytest.raises(DataError, match=r"A.parquet, row 3: .* ends after") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.rule == "timestamp"
