@@ -254,7 +254,9 @@ class Desk:
         if not difference:
             return None
         held = self.positions[symbol].units
-        reduce_only = abs(units) < abs(held) and units * held >= 0
+        # Towards zero from what is held: a closing order that went too far is made up for freely.
+        reduces = difference * held < 0
+        reduce_only = reduces and abs(units) < abs(held) and units * held >= 0
         side = Side.BUY if difference > 0 else Side.SELL
         return self.market(symbol, side, abs(difference), reduce_only=reduce_only, tag=tag)
 

@@ -287,6 +287,18 @@ def test_a_target_is_one_market_order_away(
     assert rig.take() == []
 
 
+@pytest.mark.parametrize("held", [10, -10])
+def test_a_target_changed_before_its_order_has_filled_adds_back(held: int) -> None:
+    rig = Rig()
+    rig.hold(held)
+    rig.strategy.target_quantity("A", 0)
+    rig.take()
+    rig.strategy.target_quantity("A", held // 2)
+    order = rig.one()
+    # Not reduce-only: on this side there is nothing to reduce, the gate would deny it.
+    assert (order.side.sign * order.order_qty, order.reduce_only) == (held // 2, False)
+
+
 def test_a_target_counts_market_orders_and_no_resting_ones() -> None:
     rig = Rig()
     rig.strategy.buy("A", 5, limit=1.0)
