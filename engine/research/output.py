@@ -96,6 +96,8 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.old")
     try:
+        if old.exists() and not target.exists():
+            old.rename(target)  # a run was killed between the two renames below
         for leftover in (partial, old):
             if leftover.exists():
                 shutil.rmtree(leftover)
