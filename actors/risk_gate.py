@@ -45,6 +45,7 @@ from engine.domain.risk import (
     Verdict,
     bounds,
     judge,
+    loss_limit,
     loss_reached,
     recordable,
     warning_bounds,
@@ -153,8 +154,7 @@ class RiskGate(Actor):
         if code is not None:
             self._denied.add(order.client_order_id)
             self.ctx.publish(OrderDenied(order, verdict))
-            if code is DenyCode.DAILY_LOSS:
-                self._halt_for_loss(inputs)
+            self._halt_if_lost(inputs)
             return
         self._reserve(order, exposure)
         self.ctx.publish(OrderApproved(order, verdict))
@@ -251,6 +251,7 @@ class RiskGate(Actor):
         if code is not None:
             rejected = ReplaceRejected(replace.client_order_id, code.name, replace.ts_init)
             self.ctx.publish(rejected)
+            self._halt_if_lost(inputs)
             return
         open_order.order = msgspec.structs.replace(changed, order_qty=kept + filled)
         open_order.pending += 1
@@ -288,7 +289,7 @@ class RiskGate(Actor):
         if self._latched and self._limits.halt_reset == "next_day":
             self.state = TradingState.ACTIVE
             self._latched = False
-            self._tell("DAILY_LOSS", Severity.INFO, 0.0, None, "TRADING_RESUMED")
+            self._tell_loss(Severity.INFO, 0, "TRADING_RESUMED")
         self._denied.clear()
         self._arm_day_end()
 
@@ -298,50 +299,70 @@ class RiskGate(Actor):
             end = self._calendar.day_end(self.ctx.now + 1)
         self.ctx.set_timer(end, DayEnded(end))
 
-    def _halt_for_loss(self, inputs: CheckInputs | None) -> None:
-        self.state = TradingState.HALTED
-        self._latched = True
-        loss = 0 if inputs is None else inputs.day_start_equity - inputs.equity
-        self._tell("DAILY_LOSS", Severity.CRITICAL, loss / CASH_UNIT, None, "TRADING_HALTED")
+    def _halt_if_lost(self, inputs: CheckInputs | None) -> None:
+        """Halt when a denied order met a loss at its limit, whichever check denied it."""
+        if inputs is None:
+            return
+        loss = inputs.day_start_equity - inputs.equity
+        if loss_reached(loss, inputs.day_start_equity, self._bounds):
+            self.state = TradingState.HALTED
+            self._latched = True
+            self._tell_loss(Severity.CRITICAL, loss, "TRADING_HALTED")
 
     def _warn(self, order: Order, exposure: Exposure, inputs: CheckInputs) -> None:
         bound = self._bounds
-        share_limit = bound.position_warning_ppm
-        if share_limit != NO_LIMIT and inputs.position_after > inputs.position_before:
-            near = inputs.position_after * PPM >= inputs.equity * share_limit
+        if bound.position_ppm != NO_LIMIT and inputs.position_after > inputs.position_before:
+            near = inputs.position_after * PPM >= inputs.equity * bound.position_warning_ppm
             if near and not exposure.warned:
-                share = inputs.position_after / inputs.equity
-                self._tell("POSITION_SIZE", Severity.WARNING, share, order, "NONE")
+                self._tell_position(order, inputs.position_after / inputs.equity)
             exposure.warned = near
         loss = inputs.day_start_equity - inputs.equity
         if self._loss_warned or loss <= 0:
             return
         if loss_reached(loss, inputs.day_start_equity, self._warning_bounds):
             self._loss_warned = True
-            self._tell("DAILY_LOSS", Severity.WARNING, loss / CASH_UNIT, None, "NONE")
+            self._tell_loss(Severity.WARNING, loss, "NONE")
 
-    def _tell(
-        self, rule: str, severity: Severity, value: float, order: Order | None, action: str
-    ) -> None:
-        limit = (
-            self._limits.max_position_size
-            if rule == "POSITION_SIZE"
-            else self._limits.max_daily_loss_amount
-        )
-        about = f" of {order.symbol}" if order else ""
+    def _tell_position(self, order: Order, share: float) -> None:
+        limit = self._bounds.position_ppm / PPM
         self.ctx.publish(
             RiskEvent(
-                event_type=rule,
-                severity=severity,
-                strategy_id=order.strategy_id if order else None,
-                symbol=order.symbol if order else None,
-                limit=None if limit == "unlimited" else float(limit),
-                value=value,
-                action_taken=action,
-                description=f"{rule}{about} is {value:g}, limit {limit}: {action}",
+                event_type="POSITION_SIZE",
+                severity=Severity.WARNING,
+                strategy_id=order.strategy_id,
+                symbol=order.symbol,
+                value=share,
+                limit=limit,
+                action_taken="NONE",
+                description=f"The position in {order.symbol} could be {share:.2%} of equity; "
+                f"the limit is {limit:.2%}.",
                 ts_event=self.ctx.now,
             )
         )
+
+    def _tell_loss(self, severity: Severity, loss: int, action: str) -> None:
+        units = loss_limit(self._day_start, self._bounds)
+        limit = None if units == NO_LIMIT else units / CASH_UNIT
+        amount = "" if limit is None else f"; the limit is {limit:,.2f}"
+        self.ctx.publish(
+            RiskEvent(
+                event_type="DAILY_LOSS",
+                severity=severity,
+                value=loss / CASH_UNIT,
+                limit=limit,
+                action_taken=action,
+                description=f"The day's loss is {loss / CASH_UNIT:,.2f}{amount}"
+                f"{_CONSEQUENCES[action]}.",
+                ts_event=self.ctx.now,
+            )
+        )
+
+
+_CONSEQUENCES = {
+    "NONE": "",
+    "TRADING_HALTED": ": trading is halted",
+    "TRADING_RESUMED": ": trading is resumed",
+}
 
 
 def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:

@@ -251,12 +251,21 @@ def recordable(inputs: CheckInputs) -> CheckInputs:
     return CheckInputs(*(max(-MAX_UNITS, min(amount, MAX_UNITS)) for amount in inputs))
 
 
+def loss_limit(day_start: int, bound: Bounds) -> int:
+    """Give the smallest loss of a day that reaches a limit, in cash units, or ``NO_LIMIT``.
+
+    Args:
+        day_start: equity at the start of the trading day, in cash units.
+        bound: the limits; a share of that equity is rounded up to a whole cash unit.
+    """
+    if bound.loss_ppm == NO_LIMIT:
+        return bound.loss_amount
+    return min(bound.loss_amount, -(-day_start * bound.loss_ppm // PPM))
+
+
 def loss_reached(loss: int, day_start: int, bound: Bounds) -> bool:
     """Say whether a day's loss has reached either limit (decision D13)."""
-    return loss > 0 and (
-        (loss * PPM >= day_start * bound.loss_ppm and bound.loss_ppm != NO_LIMIT)
-        or loss >= bound.loss_amount
-    )
+    return loss > 0 and loss >= loss_limit(day_start, bound)
 
 
 def checks(inputs: CheckInputs, limits: RiskLimits) -> list[Check]:
@@ -270,10 +279,6 @@ def checks(inputs: CheckInputs, limits: RiskLimits) -> list[Check]:
     harmless = exempt or inputs.position_after <= inputs.position_before
     equity = inputs.equity
     loss = inputs.day_start_equity - equity
-    loss_limit = bound.loss_amount
-    if bound.loss_ppm != NO_LIMIT:
-        # Rounded up: the smallest whole loss that reaches the share.
-        loss_limit = min(loss_limit, -(-inputs.day_start_equity * bound.loss_ppm // PPM))
     return [
         _check(
             DenyCode.ORDER_VALUE_BELOW_MIN,
@@ -301,7 +306,13 @@ def checks(inputs: CheckInputs, limits: RiskLimits) -> list[Check]:
         _share_check(
             DenyCode.BUYING_POWER, inputs.exposure_after, equity, bound.leverage_ppm, harmless
         ),
-        _check(DenyCode.DAILY_LOSS, loss, loss_limit, exempt, strict=True),
+        _check(
+            DenyCode.DAILY_LOSS,
+            loss,
+            loss_limit(inputs.day_start_equity, bound),
+            exempt,
+            strict=True,
+        ),
     ]
 
 

@@ -336,6 +336,25 @@ def test_reaching_the_daily_loss_halts_until_the_next_day() -> None:
     assert rig.send(10, "B") is None
 
 
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({}, 50_000.0),  # 5 % of a million, and the amount
+        ({"max_daily_loss": 0.03}, 30_000.0),
+        ({"max_daily_loss_amount": 20_000.0}, 20_000.0),
+        ({"max_daily_loss": 0.03, "max_daily_loss_amount": "unlimited"}, 30_000.0),
+    ],
+)
+@pytest.mark.req("D13", "R98")
+def test_a_halt_names_the_limit_that_was_reached(limits: dict[str, Any], limit: float) -> None:
+    rig = Rig(**limits)
+    lose(rig, 50_000)
+    assert rig.send(10, "B") is D.DAILY_LOSS
+    (event,) = (e for e in rig.world.heard if type(e) is RiskEvent)
+    assert (event.value, event.limit) == (50_000.0, limit)
+    assert event.description == f"DAILY_LOSS is 50,000, limit {limit:,.0f}: TRADING_HALTED"
+
+
 @pytest.mark.req("D13")
 def test_a_manual_halt_waits_for_the_operator() -> None:
     rig = Rig(halt_reset="manual")
