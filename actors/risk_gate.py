@@ -348,6 +348,8 @@ class RiskGate(Actor):
             RiskEvent(
                 event_type="DAILY_LOSS",
                 severity=severity,
+                strategy_id=None,
+                symbol=None,
                 value=loss / CASH_UNIT,
                 limit=limit,
                 action_taken=action,

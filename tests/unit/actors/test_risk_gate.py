@@ -352,7 +352,29 @@ def test_a_halt_names_the_limit_that_was_reached(limits: dict[str, Any], limit: 
     assert rig.send(10, "B") is D.DAILY_LOSS
     (event,) = (e for e in rig.world.heard if type(e) is RiskEvent)
     assert (event.value, event.limit) == (50_000.0, limit)
-    assert event.description == f"DAILY_LOSS is 50,000, limit {limit:,.0f}: TRADING_HALTED"
+    assert event.description == (
+        f"The day's loss is 50,000.00; the limit is {limit:,.2f}: trading is halted."
+    )
+
+
+@pytest.mark.req("D13", "R96")
+def test_a_loss_at_its_limit_halts_whichever_check_denies_the_order() -> None:
+    rig = Rig()
+    lose(rig, 50_000)
+    assert rig.send(100_000, "B") is D.ORDER_VALUE_ABOVE_MAX
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
+    assert rig.send(10, "B") is D.TRADING_HALTED
+
+
+@pytest.mark.req("D13", "R96")
+def test_a_replacement_that_meets_a_loss_at_its_limit_halts_too() -> None:
+    rig = Rig()
+    order = rig.order(10, "B", order_type=LIMIT, limit_px=9_000)
+    assert rig.submit(order) is None
+    lose(rig, 50_000)
+    reject = ReplaceRejected(order.client_order_id, "DAILY_LOSS", 0)
+    assert reject in rig.tell(replacement(order, 20))
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
 
 
 @pytest.mark.req("D13")
