@@ -35,7 +35,7 @@ from engine.domain.events import (
 )
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
-from engine.domain.money import CASH_DECIMALS, round_units
+from engine.domain.money import cash_units
 from engine.domain.signals import Signal
 from engine.errors import ConfigError
 from engine.ports import Journal, MarketHistory, RunRecord
@@ -108,7 +108,7 @@ def build_core(
         stop_run: ends the run (supervision policy ``stop``).
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
-    cash = round_units(config.account.cash, CASH_DECIMALS)
+    cash = cash_units(config.account.cash)
     shared: dict[str, Any] = {"instruments": by_symbol, "initial_cash": cash}
     calendar = config.data.calendar
     hosts = [

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine.domain.instruments import Instrument
-from engine.domain.money import CASH_UNIT, div_half_even
+from engine.domain.money import CASH_UNIT, cash_units, div_half_even
 
 __all__ = ["Costs", "CostsConfig"]
 
@@ -62,12 +62,6 @@ def exact(value: float) -> Fraction:
     return Fraction(Decimal(repr(value)))
 
 
-def _cash(value: float) -> int:
-    # Currency to cash units, half to even beyond the last digit the books keep.
-    units = exact(value) * CASH_UNIT
-    return div_half_even(units.numerator, units.denominator)
-
-
 class Costs:
     """The costs of one instrument, compiled to integers.
 
@@ -87,8 +81,8 @@ class Costs:
         self._by_value = int(by_value * self._divisor)
         self._by_share = int(by_share * self._divisor)
         self._factor, self._cash_divisor = factor, divisor
-        self.per_order = _cash(config.commission_per_order)
-        self.minimum = _cash(config.commission_min)
+        self.per_order = cash_units(config.commission_per_order)
+        self.minimum = cash_units(config.commission_min)
         self.flat = self.per_order == 0 and self.minimum == 0
         self._tick = instrument.tick_size
         self._ticks = config.slippage_ticks if config.slippage == "ticks" else 0

@@ -3,13 +3,13 @@
 A *price* is an integer count of ``10 ** -price_decimals`` of the instrument's currency, a
 *quantity* an integer count of ``10 ** -quantity_decimals`` units of the instrument, and *cash*
 an integer count of ``10 ** -CASH_DECIMALS`` of its currency. Floats appear at the edge only:
-:func:`to_units` brings one in, :func:`to_float` takes one out.
+:func:`to_units`, :func:`cash_units` and :func:`round_units` bring one in.
 """
 
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from operator import index
 
 CASH_DECIMALS = 8
@@ -19,6 +19,8 @@ point of a share price exact, so a percentage commission is not rounded to cents
 CASH_UNIT: int = 10**CASH_DECIMALS
 MAX_UNITS = 2**63 - 1
 """Bound on any scaled integer; what fits a signed 64-bit column of the outputs."""
+
+_WIDE = Context(prec=400)  # more digits than any float has
 
 
 def div_half_even(numerator: int, denominator: int) -> int:
@@ -88,9 +90,22 @@ def round_units(value: float, decimals: int) -> int:
     return round(scaled)
 
 
-def to_float(units: int, decimals: int) -> float:
-    """Give the float nearest to ``units / 10**decimals``."""
-    return units / float(10**decimals)
+def cash_units(value: float) -> int:
+    """Scale an amount of currency to cash units, rounding half to even beyond the last digit.
+
+    For amounts that people write (opening cash, a commission, a limit): the float is read by its
+    shortest decimal text, so what was written is what is meant, however large.
+
+    Raises:
+        ValueError: not finite.
+
+    >>> cash_units(9_999_999_999.99)
+    999999999999000000
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    exact = Decimal(repr(float(value)))
+    return int(exact.scaleb(CASH_DECIMALS, _WIDE).to_integral_value(ROUND_HALF_EVEN, _WIDE))
 
 
 def format_units(units: int, decimals: int) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from engine.domain.money import CASH_UNIT, MAX_UNITS, round_units
+from engine.domain.money import CASH_UNIT, MAX_UNITS, cash_units, round_units
 
 Unlimited = Literal["unlimited"]
 Amount = Annotated[float, Meta(ge=0)] | Unlimited
@@ -182,7 +182,7 @@ def bounds(limits: RiskLimits) -> Bounds:
     """Scale limits to integers once; shares round to the nearest millionth."""
 
     def cash(amount: float | Unlimited) -> int:
-        return NO_LIMIT if amount == "unlimited" else round(float(amount) * CASH_UNIT)
+        return NO_LIMIT if amount == "unlimited" else cash_units(float(amount))
 
     def ppm(share: float | Unlimited) -> int:
         return NO_LIMIT if share == "unlimited" else round_units(float(share), 6)

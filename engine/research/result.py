@@ -19,7 +19,7 @@ from engine.analytics.performance import statistics
 from engine.analytics.trades import round_trips
 from engine.config import Config
 from engine.domain.events import StrategyFailed
-from engine.domain.money import CASH_DECIMALS, round_units
+from engine.domain.money import cash_units
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import code_hash
 from engine.research.output import new_folder
@@ -134,7 +134,7 @@ def summarize(
     began: float,
 ) -> BacktestResult:
     """Turn a journal and its market data into a result."""
-    cash = round_units(config.account.cash, CASH_DECIMALS)
+    cash = cash_units(config.account.cash)
     instruments = data.instruments
     raw_orders = journal.orders()
     verdicts = journal.verdicts()

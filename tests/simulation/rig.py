@@ -17,7 +17,7 @@ from engine.config import Config, load_config
 from engine.domain.events import OrderFilled
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
-from engine.domain.money import CASH_DECIMALS, round_units
+from engine.domain.money import cash_units
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.cell import Cell
 from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events
@@ -96,7 +96,7 @@ class Core:
         self.gate = self._actor("risk_gate", RiskGate)
         self.router = self._actor("order_router", OrderRouter)
         self.venue = self._actor("venue", SimVenue)
-        self.initial_cash = round_units(self.config.account.cash, CASH_DECIMALS)
+        self.initial_cash = cash_units(self.config.account.cash)
 
     def _actor(self, name: str, kind: type[Any]) -> Any:
         actor = self.cell.actors[name]
