@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from engine.analytics.notional import notional
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_UNIT
 from engine.domain.risk import CheckInputs, DenyCode, RiskLimits, checks
@@ -49,32 +50,20 @@ def fills_frame(
         The rows in their order with ``side``, ``quantity`` and ``price`` (Float64), ``tag``, and
         ``notional`` (Int64 cash units, signed like ``signed_qty``, rounded half to even).
     """
-    value = pl.col("signed_qty") * pl.col("last_px") * pl.col("factor")
-    exact = pl.col("divisor") == 1
-    return (
-        fills.join(_scales(instruments), on="symbol", how="left", maintain_order="left")
-        .join(orders.select("order_id", "tag"), on="order_id", how="left", maintain_order="left")
-        .with_columns(
-            pl.when(pl.col("signed_qty") > 0)
-            .then(pl.lit("BUY"))
-            .otherwise(pl.lit("SELL"))
-            .alias("side"),
-            _per(pl.col("signed_qty").abs(), pl.col("qty_unit")).alias("quantity"),
-            _per(pl.col("last_px"), pl.col("px_unit")).alias("price"),
-            pl.when(exact)
-            .then(value)
-            .otherwise(_half_even(value, pl.col("divisor")))
-            .alias("notional"),
-        )
-        .drop("px_unit", "qty_unit", "factor", "divisor")
+    joined = fills.join(_scales(instruments), on="symbol", how="left", maintain_order="left").join(
+        orders.select("order_id", "tag"), on="order_id", how="left", maintain_order="left"
     )
-
-
-def _half_even(value: pl.Expr, divisor: pl.Expr) -> pl.Expr:
-    quotient = value.floordiv(divisor)
-    twice = 2 * (value - quotient * divisor)
-    up = (twice > divisor) | ((twice == divisor) & (quotient % 2 != 0))
-    return quotient + up.cast(pl.Int64)
+    names = ("last_px", "signed_qty", "factor", "divisor")
+    value = notional(*(joined[name].to_numpy() for name in names))
+    return joined.with_columns(
+        pl.when(pl.col("signed_qty") > 0)
+        .then(pl.lit("BUY"))
+        .otherwise(pl.lit("SELL"))
+        .alias("side"),
+        _per(pl.col("signed_qty").abs(), pl.col("qty_unit")).alias("quantity"),
+        _per(pl.col("last_px"), pl.col("px_unit")).alias("price"),
+        pl.Series("notional", value),
+    ).drop("px_unit", "qty_unit", "factor", "divisor")
 
 
 def orders_frame(
