@@ -125,7 +125,7 @@ class RunRecord(Journal, Protocol):
         """SHA-256 of everything written, in hex."""
 
     def orders(self) -> pl.DataFrame:
-        """Give every order as it was judged."""
+        """Give every order as it was judged, and how many ``fills_before`` were booked."""
 
     def verdicts(self) -> pl.DataFrame:
         """Give every verdict with its inputs in cash units."""

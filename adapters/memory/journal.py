@@ -132,10 +132,12 @@ class _Table:
         self._columns = columns
         self._pieces: list[pl.DataFrame] = []
         self.rows: list[Any] = []
+        self.packed = 0
 
     def pack(self) -> None:
         if self.rows:
             self._pieces.append(self._packed())
+            self.packed += len(self.rows)
             self.rows.clear()
 
     def _packed(self) -> pl.DataFrame:
@@ -153,6 +155,22 @@ class _Table:
     def frame(self) -> pl.DataFrame:
         self.pack()
         return pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=self._schema())
+
+
+class _OrderTable(_Table):
+    """Orders, each with the number of fills booked before it: what its strategy had seen."""
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__(columns)
+        self.fills_before: list[int] = []
+
+    def _packed(self) -> pl.DataFrame:
+        before = pl.Series("fills_before", self.fills_before, dtype=pl.Int64)
+        self.fills_before.clear()
+        return super()._packed().with_columns(before)
+
+    def _schema(self) -> dict[str, Any]:
+        return super()._schema() | {"fills_before": pl.Int64}
 
 
 class _VerdictTable(_Table):
@@ -187,7 +205,7 @@ class FrameJournal:
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
         self._encode = msgspec.msgpack.Encoder().encode
-        self._orders = _Table(ORDER_COLUMNS)
+        self._orders = _OrderTable(ORDER_COLUMNS)
         self._verdicts = _VerdictTable(VERDICT_COLUMNS)
         self._fills = _Table(FILL_COLUMNS)
         self._replaced = _Table(REPLACED_COLUMNS)
@@ -209,7 +227,9 @@ class FrameJournal:
         }
 
     def _add_judged(self, event: OrderApproved | OrderDenied) -> None:
+        fills = self._fills
         self._orders.rows.append(event.order)
+        self._orders.fills_before.append(fills.packed + len(fills.rows))
         self._verdicts.rows.append(event.verdict)
 
     def write(self, events: Sequence[Any]) -> None:
@@ -240,7 +260,10 @@ class FrameJournal:
         return self._sha.hexdigest()
 
     def orders(self) -> pl.DataFrame:
-        """Every order as it was judged, one row each, in order."""
+        """Every order as it was judged, one row each, in order.
+
+        ``fills_before`` is the number of rows of ``fills`` that were booked before it.
+        """
         return self._orders.frame()
 
     def verdicts(self) -> pl.DataFrame:

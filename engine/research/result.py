@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from engine.analytics.equity import EquityBuilder
@@ -28,6 +30,7 @@ from engine.strategy.base import Strategy
 
 __all__ = ["BacktestResult", "summarize"]
 
+PRICE_ROWS_MAX = 100_000
 EQUITY_CHUNK_ROWS = 131_072
 _TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
 
@@ -156,7 +159,7 @@ def summarize(
         orders=_timed(orders),
         fills=_timed(fills),
         trades=_timed(trades),
-        instances=_timed(instances_frame(journal.signals(), trades, orders)),
+        instances=_timed(instances_frame(journal.signals(), trades, raw_orders, fills)),
         equity=_timed(equity),
         verdicts=_timed(verdicts_frame(verdicts, config.risk)),
         signals=_timed(journal.signals()),
@@ -257,15 +260,36 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
+    """Give the prices a report draws: bars as they are while few, else a line through extremes."""
+    start = "ts_open" if data.kind == "bar" else "ts_event"
+    if data.kind == "bar" and data.rows <= PRICE_ROWS_MAX:
+        names = {start: "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
+        columns = data.columns(symbol, names)
+        return pl.DataFrame({new: columns[old] for old, new in names.items()})
     if data.kind == "quote":
-        quotes = pl.DataFrame(data.columns(symbol, ("ts_event", "bid", "ask")))
-        return quotes.select(ts="ts_event", close=(pl.col("bid") + pl.col("ask")) / 2)
-    if data.kind == "trade":
-        names = {"ts_event": "ts", "price": "close"}
+        sides = data.columns(symbol, ("bid", "ask"))
+        close = (np.asarray(sides["bid"], float) + np.asarray(sides["ask"], float)) / 2
     else:
-        names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
-    columns = data.columns(symbol, names)
-    return pl.DataFrame({new: columns[old] for old, new in names.items()})
+        name = "close" if data.kind == "bar" else "price"
+        close = np.asarray(data.columns(symbol, (name,))[name], float)
+    # One column at a time: years of minutes are larger than everything else the report needs.
+    rows = _extremes(close)
+    thin = close[rows]
+    del close
+    return pl.DataFrame({"ts": data.columns(symbol, (start,))[start][rows], "close": thin})
+
+
+def _extremes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Give the rows of each bucket's lowest and highest value, and the first and last row."""
+    width = -(-len(values) // (PRICE_ROWS_MAX // 10))
+    if width <= 1:
+        return np.arange(len(values))
+    whole = len(values) // width * width
+    buckets = values[:whole].reshape(-1, width)
+    starts = np.arange(0, whole, width)
+    ends = np.array([0, len(values) - 1])
+    low, high = starts + buckets.argmin(axis=1), starts + buckets.argmax(axis=1)
+    return np.unique(np.concatenate((low, high, ends)))
 
 
 def _period(data: MarketHistory) -> tuple[int, int]:

@@ -188,67 +188,79 @@ def _detail(row: dict[str, object], limits: RiskLimits) -> str:
 
 
 def instances_frame(
-    signals: pl.DataFrame, trades: pl.DataFrame, orders: pl.DataFrame
+    signals: pl.DataFrame, trades: pl.DataFrame, orders: pl.DataFrame, fills: pl.DataFrame
 ) -> pl.DataFrame:
     """List the instances of a run (decision D6): one row per emitted signal.
 
-    A strategy that emits no signals has one per round trip it entered: its score is the entry
-    order's confidence, else 1. The return is that of the round trip the signal opened: the first
-    of the strategy in the symbol whose entry order was caused by the same event; to the last
-    price while it is open, null when it opened none.
+    A strategy that emits no signals has one per entry intent (:func:`_entry_intents`): its score
+    is the order's confidence, else 1. The return is that of the round trip the instance opened
+    (of a signal: the first of the strategy in the symbol whose entry order answers the same
+    event); to the last price while it is open, null when it opened none.
+
+    Args:
+        signals: the journal's signals.
+        trades: round trips.
+        orders: the journal's orders.
+        fills: the journal's fills.
 
     Returns:
         ``strategy_id, symbol, timestamp`` (UTC nanoseconds), ``signal, score, action,
         entry_price, exit_price, return, open, extra``.
     """
-    entries = trades.join(
-        orders.select("order_id", "ts_init", "confidence"),
-        left_on="entry_order_id",
-        right_on="order_id",
-        how="left",
-        maintain_order="left",
+    outcome = ("entry_price", "exit_price", "return", "open")
+    opened = trades.select("entry_order_id", *outcome).unique(
+        "entry_order_id", keep="first", maintain_order=True
     )
-    if signals.is_empty():
-        return entries.select(
-            "strategy_id",
-            "symbol",
-            pl.col("ts_init").alias("timestamp"),
-            pl.lit(True).alias("signal"),
-            pl.col("confidence").fill_null(1.0).alias("score"),
-            pl.when(pl.col("side") == "LONG")
-            .then(pl.lit("BUY"))
-            .otherwise(pl.lit("SELL"))
-            .alias("action"),
-            "entry_price",
-            "exit_price",
-            "return",
-            "open",
-            pl.lit(None, dtype=pl.String).alias("extra"),
-        )
-    opened = entries.unique(["strategy_id", "symbol", "ts_init"], keep="first", maintain_order=True)
-    return signals.join(
-        opened.select(
-            "strategy_id",
-            "symbol",
-            pl.col("ts_init").alias("ts"),
-            "entry_price",
-            "exit_price",
-            "return",
-            "open",
-        ),
-        on=["strategy_id", "symbol", "ts"],
-        how="left",
-        maintain_order="left",
-    ).select(
+    intents = _entry_intents(orders, trades, fills).join(
+        opened, left_on="order_id", right_on="entry_order_id", how="left", maintain_order="left"
+    )
+    if not signals.is_empty():
+        moment = ["strategy_id", "symbol", "ts"]
+        entries = intents.filter(pl.col("entry_price").is_not_null()).select(*moment, *outcome)
+        entries = entries.unique(moment, keep="first", maintain_order=True)
+        intents = signals.join(entries, on=moment, how="left", maintain_order="left")
+    return intents.select(
         "strategy_id",
         "symbol",
         pl.col("ts").alias("timestamp"),
         "signal",
         "score",
         "action",
-        "entry_price",
-        "exit_price",
-        "return",
-        "open",
+        *outcome,
         "extra",
+    )
+
+
+def _entry_intents(orders: pl.DataFrame, trades: pl.DataFrame, fills: pl.DataFrame) -> pl.DataFrame:
+    """List the orders that meant to open, enlarge or flip a position, as signals.
+
+    What became of them does not matter: a denied order was an intent too. Reduce-only orders are
+    none, nor orders that wait for one of the other side; an order that did open a round trip
+    always is.
+    """
+    owner = ["strategy_id", "symbol"]
+    held = fills.with_row_index("fills_before", offset=1).select(
+        pl.col("fills_before").cast(pl.Int64), *owner, pl.col("position_after").alias("held")
+    )
+    parents = orders.select(pl.col("order_id").alias("parent_id"), pl.col("side").alias("of"))
+    quantity, before = pl.col("order_qty"), pl.col("held").fill_null(0)
+    grows = before.sign() * pl.when(pl.col("side") == "BUY").then(1).otherwise(-1) >= 0
+    means_to = (
+        ~pl.col("reduce_only")
+        & (pl.col("of").is_null() | (pl.col("of") == pl.col("side")))
+        & (grows | (quantity > before.abs()))
+    )
+    return (
+        orders.join_asof(held, on="fills_before", by=owner, check_sortedness=False)
+        .join(parents, on="parent_id", how="left", maintain_order="left")
+        .filter(means_to | pl.col("order_id").is_in(trades["entry_order_id"].implode()))
+        .select(
+            "order_id",
+            *owner,
+            pl.col("ts_init").alias("ts"),
+            pl.lit(True).alias("signal"),
+            pl.col("confidence").fill_null(1.0).alias("score"),
+            pl.col("side").alias("action"),
+            pl.lit(None, dtype=pl.String).alias("extra"),
+        )
     )
