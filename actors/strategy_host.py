@@ -148,7 +148,7 @@ class StrategyHost(Actor):
             history=strategy.history,
         )
         desk.event = TimerFired("start", self.ctx.now)
-        studies = Studies(self._set_timer, self._schedule)
+        studies = self._studies = Studies(self._set_timer, self._schedule)
         strategy.attach(desk, studies)
         self._running = True
         self._call("on_start")
@@ -201,6 +201,7 @@ class StrategyHost(Actor):
         if self._running:
             self._call("on_stop")
             self._quiet()
+        self._studies.close()
 
     def on_stop_strategy(self, command: StopStrategy) -> None:
         """Stop by command: cancel open orders, keep or flatten positions (decision D15)."""

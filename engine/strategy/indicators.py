@@ -166,6 +166,11 @@ class Source:
         """Rows before the first at which every indicator is ready."""
         return max((_whole(spec).lookback for spec in self.specs), default=0)
 
+    def close(self) -> None:
+        """Let go of the columns: in a replay they are as long as the data."""
+        for frame in (self.frame, *self.frames.values()):
+            frame.columns = ()
+
 
 class Studies:
     """What one strategy declared in ``on_start``: sources, indicators and timers."""
@@ -204,3 +209,8 @@ class Studies:
         self._closed = True
         for source in (self.base, *self.aggregates):
             source.build(calendar)
+
+    def close(self) -> None:
+        """Let go of what the indicators hold; they can no longer be read."""
+        for source in (self.base, *self.aggregates):
+            source.close()
