@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from engine.domain.market import Bar, Quote, Trade
+from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Side, TimeInForce
 from engine.domain.signals import Signal
 from engine.strategy.desk import Desk
@@ -112,12 +113,12 @@ class Strategy:
     @property
     def cash(self) -> float:
         """Cash of the account, in currency."""
-        return self._desk.cash / 100_000_000
+        return self._desk.cash / CASH_UNIT
 
     @property
     def equity(self) -> float:
-        """Cash plus the strategy's positions at the latest prices, in currency."""
-        return self._desk.equity_units() / 100_000_000
+        """Cash of the account plus this strategy's positions at the latest prices, in currency."""
+        return self._desk.equity_units() / CASH_UNIT
 
     @property
     def orders(self) -> Sequence[OrderHandle]:

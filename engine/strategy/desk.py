@@ -17,7 +17,7 @@ from engine.domain.commands import CancelOrder, ClosePosition, ReplaceOrder, Sub
 from engine.domain.events import OrderFilled
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
-from engine.domain.money import CASH_UNIT, MAX_UNITS, round_units, to_units
+from engine.domain.money import MAX_UNITS, round_units, to_units
 from engine.domain.orders import Order, OrderType, Side, TimeInForce
 from engine.domain.signals import Signal
 from engine.errors import UnknownSymbolError
@@ -291,10 +291,7 @@ class Desk:
 
     def equity_units(self) -> int:
         """Give cash plus the value of this strategy's positions, in cash units."""
-        total: float = self.cash
-        for position in self.held.values():
-            total += position.value * CASH_UNIT
-        return round(total)
+        return self.cash + sum([position.value_units for position in self.held.values()])
 
     def hold(self, position: Position, units: int) -> None:
         """Take in a position's new quantity, in quantity units."""

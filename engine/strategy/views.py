@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.domain.instruments import Instrument
-from engine.domain.money import CASH_UNIT
+from engine.domain.money import CASH_UNIT, div_half_even
 from engine.domain.orders import Order, OrderStatus, Side
 
 __all__ = ["Bracket", "Fill", "OrderHandle", "Position"]
@@ -123,16 +123,26 @@ class Position:
         realized_units: profit realised so far before commission, in cash units.
     """
 
-    __slots__ = ("_factor", "_last", "_qty_unit", "cost", "realized_units", "symbol", "units")
+    __slots__ = (
+        "_divisor",
+        "_factor",
+        "_last",
+        "_px_unit",
+        "_qty_unit",
+        "cost",
+        "realized_units",
+        "symbol",
+        "units",
+    )
 
     def __init__(self, instrument: Instrument, last: Callable[[str], Any]) -> None:
         self.symbol = instrument.symbol
         self.units = 0
         self.cost = 0
         self.realized_units = 0
+        self._px_unit = instrument.price_unit
         self._qty_unit = instrument.quantity_unit
-        factor, divisor = instrument.cash_scale()
-        self._factor = factor / divisor
+        self._factor, self._divisor = instrument.cash_scale()
         self._last = last
 
     def __bool__(self) -> bool:
@@ -148,21 +158,26 @@ class Position:
         """Average entry price, None when flat."""
         if not self.units:
             return None
-        px: float = self.cost / (self.units * self._factor)
-        return px / float(self._last(self.symbol).px_unit)
+        return self.cost * self._divisor / (self.units * self._factor) / self._px_unit
+
+    @property
+    def value_units(self) -> int:
+        """Signed market value at the latest price, in cash units, rounded half to even."""
+        if not self.units:
+            return 0
+        px: int = self._last(self.symbol).last_px
+        value = self.units * px * self._factor
+        return value if self._divisor == 1 else div_half_even(value, self._divisor)
 
     @property
     def value(self) -> float:
         """Signed market value at the latest price, in currency."""
-        if not self.units:
-            return 0.0
-        px: int = self._last(self.symbol).last_px
-        return self.units * px * self._factor / CASH_UNIT
+        return self.value_units / CASH_UNIT
 
     @property
     def unrealized(self) -> float:
         """Profit not yet realised at the latest price, before commission, in currency."""
-        return self.value - self.cost / CASH_UNIT
+        return (self.value_units - self.cost) / CASH_UNIT
 
     @property
     def realized(self) -> float:

@@ -96,5 +96,11 @@ def test_each_strategy_sees_its_own_positions_and_the_gate_all(scenario: Scenari
                 assert position.average_price == pytest.approx(price)
         whole = sum(held[name, symbol] for name in core.strategies)
         assert core.gate._book.of(symbol).quantity == whole
+    for name in core.strategies:
+        own = sum(
+            i.notional(core.cell.last(i.symbol).last_px, held[name, i.symbol])
+            for i in core.instruments
+        )
+        assert core.host(name).desk.equity_units() == core.ledger.cash + own
     assert core.gate._cash == core.ledger.cash
     assert {core.host(name).desk.cash for name in core.strategies} == {core.ledger.cash}
