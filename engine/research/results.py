@@ -182,9 +182,24 @@ def _detail(row: dict[str, object], limits: RiskLimits) -> str:
         return code.meaning
     inputs = CheckInputs(**{name: row[name] for name in CheckInputs._fields})  # type: ignore[arg-type]
     for check in checks(inputs, limits):
-        if check.code is code and check.limit is not None:
-            return f"{code.meaning} Measured {check.value:,.4g}, limit {check.limit:,.4g}."
+        if check.code is code and check.limit is not None and code is not DenyCode.SHORT_SELLING:
+            value, limit = _told_apart(check.value, check.limit, share=code in _SHARES)
+            return f"{code.meaning} Measured {value}, limit {limit}."
     return code.meaning
+
+
+_SHARES = {DenyCode.POSITION_SIZE, DenyCode.BUYING_POWER}
+
+
+def _told_apart(value: float, limit: float, *, share: bool) -> tuple[str, str]:
+    """Write a measured value and its limit with as many digits as it takes to see a difference."""
+    unit = "%" if share else "f"
+    shown = bound = ""
+    for digits in (2, 4, 8):
+        shown, bound = (f"{x:,.{digits}{unit}}".replace("%", " %") for x in (value, limit))
+        if shown != bound:
+            break
+    return shown, bound
 
 
 def instances_frame(

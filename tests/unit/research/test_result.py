@@ -65,7 +65,33 @@ def test_an_order_beyond_all_measure_is_denied_and_the_run_goes_on(data: Path) -
     result = run(data)
     denied = result.verdicts.filter(pl.col("approved").not_())
     assert denied["code"].to_list() == ["ORDER_VALUE_ABOVE_MAX"]
-    assert "limit 1e+05" in denied["detail"][0]
+    assert denied["detail"][0].endswith("limit 100,000.00.")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "settings", "detail"),
+    [
+        ({"quantity": 2_000}, {}, "Measured 204,000.00, limit 100,000.00."),
+        ({"quantity": 400}, {}, "Measured 40.80 %, limit 30.00 %."),
+        ({"quantity": 5}, {"risk.min_order_size": 510.001}, "Measured 510.0000, limit 510.0010."),
+        ({"quantity": 5}, {"risk.max_leverage": 0.005099}, "Measured 0.5100 %, limit 0.5099 %."),
+        ({"quantity": -5}, {"risk.short_selling": False}, "risk.short_selling is false."),
+    ],
+)
+def test_a_denial_says_what_was_measured(
+    data: Path, strategy: Any, settings: dict[str, Any], detail: str
+) -> None:
+    class Once(Strategy):
+        quantity: int = 1
+
+        def on_bar(self, bar: Bar) -> None:
+            if bar.seq == 0:
+                order = self.buy if self.quantity > 0 else self.sell
+                order(bar.symbol, abs(self.quantity))
+
+    changes = settings | {f"strategy.{name}": value for name, value in strategy.items()}
+    result = backtest(Once, data, settings={"report.html": False, **changes})
+    assert result.verdicts["detail"][0].endswith(detail)
 
 
 def test_saving_replaces_an_earlier_result(data: Path, tmp_path: Path) -> None:
