@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Side, TimeInForce
 from engine.domain.signals import Signal
 from engine.strategy.desk import Desk
-from engine.strategy.indicators import IndicatorHandle, Studies
+from engine.strategy.indicators import IndicatorHandle, Source, Studies
 from engine.strategy.parameters import resolve
 from engine.strategy.views import Bracket, Fill, OrderHandle, Position
+
+if TYPE_CHECKING:
+    from engine.analytics.indicators import Indicator
 
 __all__ = ["Strategy"]
 
@@ -45,6 +48,7 @@ class Strategy:
     def __init__(self, **parameters: Any) -> None:
         for name, value in resolve(type(self), Strategy, parameters).items():
             setattr(self, name, value)
+        # Resolved anew: a list that the strategy changes must not change what it was given.
         self._parameters = resolve(type(self), Strategy, parameters)
 
     @property
@@ -155,7 +159,7 @@ class Strategy:
 
     # Declarations, for on_start.
 
-    def use(self, spec: Any, *, on: Any = None) -> IndicatorHandle:
+    def use(self, spec: Indicator, *, on: Source | None = None) -> IndicatorHandle:
         """Declare an indicator and give the handle to read it by.
 
         Args:
@@ -168,13 +172,16 @@ class Strategy:
         """
         return self._studies.use(spec, on)
 
-    def aggregate(self, every: str, then: Callable[[Bar], None] | None = None) -> Any:
+    def aggregate(self, every: str, then: Callable[[Bar], None] | None = None) -> Source:
         """Aggregate the data's bars (or trades) of each symbol into coarser bars.
 
         Args:
             every: ``"1h"``, ``"1d"`` (a trading day), ``"1w"``, ``"1mo"``, ``"count:100"``,
                 ``"volume:1e6"`` or ``"value:5e6"``.
             then: called with each completed bar, before ``on_bar`` of the bar that completed it.
+
+        Returns:
+            The aggregation, for ``use(..., on=...)``.
         """
         return self._studies.aggregate(every, then)
 
@@ -440,8 +447,16 @@ class Strategy:
             price: limit price; None sends a market order.
             quantity: how much.
             confidence: certainty in [0, 1]; becomes the signal's score.
+
+        Raises:
+            ValueError: the event being handled is about no symbol (a timer, the start).
         """
         desk = self._desk
+        if not desk.symbol:
+            raise ValueError(
+                "send_signal is about the symbol being handled, and here there is none; use "
+                "signal(symbol, ...) and buy or sell"
+            )
         side = Side(action.upper())
         desk.outbox.append(
             Signal(

@@ -10,14 +10,14 @@ after the current one can be reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.domain.aggregation import parse_every
 from engine.domain.market import Bar
 from engine.errors import ConfigError
 
 if TYPE_CHECKING:
-    from engine.analytics.indicators import Plan
+    from engine.analytics.indicators import Indicator, IndicatorSpec, Plan
 
 __all__ = ["Frame", "IndicatorHandle", "Source", "Studies"]
 
@@ -54,7 +54,7 @@ class IndicatorHandle:
 
     __slots__ = ("_frame", "_output", "_slot", "_source", "spec")
 
-    def __init__(self, source: Source, spec: Any, output: int, frame: Frame) -> None:
+    def __init__(self, source: Source, spec: Indicator, output: int, frame: Frame) -> None:
         self.spec = spec
         self._source = source
         self._output = output
@@ -100,9 +100,9 @@ class IndicatorHandle:
         return f"<{self.spec}>"
 
 
-def _whole(spec: Any) -> Any:
+def _whole(spec: Indicator) -> IndicatorSpec:
     """Give the indicator of an output; an indicator is its own."""
-    return getattr(spec, "spec", spec)
+    return cast("IndicatorSpec", getattr(spec, "spec", spec))
 
 
 class Source:
@@ -119,13 +119,13 @@ class Source:
         self.frame = Frame()
         self.frames: dict[str, Frame] = {}
         self.plan: Plan | None = None
-        self._handles: dict[tuple[Any, int, str], IndicatorHandle] = {}
+        self._handles: dict[tuple[Indicator, int, str], IndicatorHandle] = {}
 
-    def handle(self, spec: Any, output: int = 0) -> IndicatorHandle:
+    def handle(self, spec: Indicator, output: int = 0) -> IndicatorHandle:
         """Give the handle of one output of a spec, for the symbol being handled."""
         return self._handle(spec, output, "", self.frame)
 
-    def handle_of(self, spec: Any, output: int, symbol: str) -> IndicatorHandle:
+    def handle_of(self, spec: Indicator, output: int, symbol: str) -> IndicatorHandle:
         """Give the handle of one output for one symbol."""
         return self._handle(spec, output, symbol, self.frame_of(symbol))
 
@@ -133,7 +133,7 @@ class Source:
         """Give the frame that stays with one symbol."""
         return self.frames.setdefault(symbol, Frame())
 
-    def _handle(self, spec: Any, output: int, symbol: str, frame: Frame) -> IndicatorHandle:
+    def _handle(self, spec: Indicator, output: int, symbol: str, frame: Frame) -> IndicatorHandle:
         key = (spec, output, symbol)
         handle = self._handles.get(key)
         if handle is None:
@@ -146,7 +146,7 @@ class Source:
             handle._slot = self.plan.slot(handle.spec, handle._output)
 
     @property
-    def specs(self) -> list[Any]:
+    def specs(self) -> list[Indicator]:
         """The declared specs, without repetitions, in order."""
         return list(dict.fromkeys(handle.spec for handle in self._handles.values()))
 
@@ -184,7 +184,7 @@ class Studies:
         self.schedule = schedule
         self._closed = False
 
-    def use(self, spec: Any, on: Source | None) -> IndicatorHandle:
+    def use(self, spec: Indicator, on: Source | None) -> IndicatorHandle:
         """Declare an indicator."""
         self._declare("use")
         if not hasattr(_whole(spec), "lookback"):

@@ -457,6 +457,14 @@ def test_a_signal_with_an_order() -> None:
     assert OrderApproved not in {type(command) for command in rig.take()}
 
 
+def test_a_signal_needs_a_symbol_that_is_being_handled() -> None:
+    rig = Rig()
+    rig.desk.event = CancelRejected("O1", "UNKNOWN_ORDER", 1_000)
+    with pytest.raises(ValueError, match="here there is none"):
+        rig.strategy.send_signal("BUY", None, 1)
+    assert rig.take() == []
+
+
 def test_views() -> None:
     rig = Rig()
     assert rig.strategy.price("A") == 100.0
