@@ -200,9 +200,7 @@ class SimVenue(Actor):
                 self.ctx.set_timer(end_ts, due)
                 return
         book = self._books[w.order.symbol]
-        book.out = []
-        book.expire(w, w.expire_ts)
-        self._settle(book, book.finish())
+        self._settle(book, book.expire_alone(w))
 
     # --- inside ---
 

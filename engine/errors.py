@@ -9,7 +9,7 @@
     │   ├── UnknownSymbolError
     │   └── StrategyLoadError the strategy file or class cannot be used
     ├── StrategyError         user code raised; exit code 1, keeps the traceback and the event
-    ├── EngineHaltedError          the runtime stopped itself, did not start, or refuses work since
+    ├── EngineHaltedError     the runtime stopped itself, did not start or is over
     └── InvariantError        a bug of ours: an impossible transition, an unbalanced entry
 
 Business outcomes (a denied or rejected order) are values, never exceptions.

@@ -127,7 +127,8 @@ class DeadLetter:
     Attributes:
         message: the message itself.
         actor: for whom; the cell's name when it was for the cell as a whole.
-        reason: ``FAILED ...``, ``HALTED``, ``STOPPED``, ``RESTARTED`` or ``MAILBOX_FULL``.
+        reason: ``FAILED ...`` (it was being handled), ``HALTED``, ``STOPPED``, ``STUCK``,
+            ``RESTARTED`` (its cell), ``ENDED`` (the engine) or ``MAILBOX_FULL``.
     """
 
     message: Any
@@ -164,11 +165,6 @@ class DeadLetters:
         """Those kept, in order."""
         with self._lock:
             return tuple(self._letters)
-
-    @property
-    def beyond_capacity(self) -> int:
-        """How many were not kept here."""
-        return self.total - len(self._letters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

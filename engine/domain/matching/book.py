@@ -1,7 +1,7 @@
 """The working orders of one symbol: arrivals, fills, links between orders, ends.
 
-The book is pure: every method returns the events it caused, and :mod:`.policies` decides at
-which price and when a market event fills what. Quantities that are bound to each other (one
+The book is pure: it gathers the events it caused in ``out``, and :mod:`.policies` decides at which
+price and when a market event fills what. Quantities that are bound to each other (one
 cancels other, parent and children, reduce only) are settled here, at the moment of the fill.
 """
 
@@ -68,7 +68,10 @@ class Book:
         registry: shared with the venue's other books.
 
     Attributes:
+        symbol: what is traded.
+        calendar: its trading days.
         orders: the working orders by priority: arrival, then sequence.
+        out: events of the datum or request at work.
         positions: signed position of each strategy from the fills of this book.
         woken: children activated by the datum at work.
         alarms: ``(ts, client_order_id)`` of the expiries to look at; the caller takes them.
@@ -339,17 +342,23 @@ class Book:
         if closing is not None:
             px = w.at(closing.px)
             if px is not None:
-                self.begin_again(closing.seq, closing.qty)
+                self._begin_again(closing.seq, closing.qty)
                 self.fill(w, px, closing.by, ts, closing.ts)
             if not w.is_open:
                 return
         self.end(w, OrderExpired, Reason(w.order.time_in_force.value), ts)
 
-    def begin_again(self, seq: int, volume: int) -> None:
+    def _begin_again(self, seq: int, volume: int) -> None:
         """Go back to an earlier datum, whose price is the day's closing price."""
         self._seq = seq
         self._volume = [0, volume, volume]
         self._used = [0, 0, 0]
+
+    def expire_alone(self, w: Working) -> list[Event]:
+        """End an order whose time came while no datum is at work, and give the events."""
+        self.out = []
+        self.expire(w, w.expire_ts)
+        return self.finish()
 
     def cancel_rest(self, w: Working, ts: int) -> None:
         """End an IOC or FOK order after its one chance."""
