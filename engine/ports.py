@@ -6,6 +6,7 @@ together. A port is a role, an adapter is a technology in that role.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -113,11 +114,13 @@ class RunRecord(Journal, Protocol):
 
     Attributes:
         failures: strategies that failed, in order.
+        refusals: how many replacements of orders were refused, by reason.
         events: number of events written.
         hash: SHA-256 over the events, in hex; equal exactly when the events are.
     """
 
     failures: list[StrategyFailed]
+    refusals: Counter[str]
     events: int
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
@@ -18,6 +19,7 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     PositionChanged,
+    ReplaceRejected,
     RiskEvent,
     StrategyFailed,
 )
@@ -213,6 +215,7 @@ class FrameJournal:
         self._risk_events = _Table(RISK_COLUMNS)
         self._ends = {kind: _Table(END_COLUMNS) for kind in _ENDED}
         self.failures: list[StrategyFailed] = []
+        self.refusals: Counter[str] = Counter()
         self.events = 0
         self._unpacked = 0
         self._add: dict[type, Callable[[Any], None]] = {
@@ -222,6 +225,7 @@ class FrameJournal:
             OrderReplaced: self._replaced.rows.append,
             Signal: self._signals.rows.append,
             RiskEvent: self._risk_events.rows.append,
+            ReplaceRejected: self._count_refusal,
             StrategyFailed: self.failures.append,
             **{kind: table.rows.append for kind, table in self._ends.items()},
         }
@@ -231,6 +235,9 @@ class FrameJournal:
         self._orders.rows.append(event.order)
         self._orders.fills_before.append(fills.packed + len(fills.rows))
         self._verdicts.rows.append(event.verdict)
+
+    def _count_refusal(self, event: ReplaceRejected) -> None:
+        self.refusals[event.reason] += 1
 
     def write(self, events: Sequence[Any]) -> None:
         """Append events in order."""

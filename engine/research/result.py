@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,8 @@ class BacktestResult:
         orders, fills, trades, instances, equity, verdicts, signals, risk_events: polars frames;
             times are UTC datetimes of nanoseconds.
         dropped: bad rows that were dropped, when the profile says so.
-        notes: what the data reader wants to be known, and strategies that failed on the way.
+        notes: what the data reader wants to be known, replacements that were refused, and
+            strategies that failed on the way.
     """
 
     summary: dict[str, Any]
@@ -165,7 +167,7 @@ def summarize(
         signals=_timed(journal.signals()),
         risk_events=_timed(journal.risk_events()),
         dropped=data.dropped,
-        notes=[*data.notes, *map(_quarantined, journal.failures)],
+        notes=[*data.notes, *_refused(journal.refusals), *map(_quarantined, journal.failures)],
         data=data,
     )
     summary["elapsed_s"] = round(time.perf_counter() - began, 3)
@@ -241,6 +243,13 @@ def _manifest(
             },
         },
     }
+
+
+def _refused(refusals: Counter[str]) -> list[str]:
+    if not refusals:
+        return []
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in refusals.most_common())
+    return [f"{refusals.total():,} replacements of orders were refused: {reasons}"]
 
 
 def _quarantined(failed: StrategyFailed) -> str:

@@ -181,3 +181,15 @@ def test_a_quarantined_strategy_leaves_a_result(data: Path) -> None:
     failing = type("Failing", (Few,), {"on_fill": fail})
     result = backtest(failing, data, settings={"supervision.strategy": "quarantine"})
     assert result.summary["fills"] == 1
+
+
+def test_replacements_that_were_refused_are_counted(data: Path) -> None:
+    class Greedy(Strategy):
+        def on_bar(self, bar: Bar) -> None:
+            if bar.seq == 0:
+                self.order = self.buy(bar.symbol, 10, limit=50.0)
+            else:
+                self.replace(self.order, quantity=10_000)
+
+    (note,) = run(data, Greedy).notes
+    assert note == "7 replacements of orders were refused: ORDER_VALUE_ABOVE_MAX 7"
