@@ -145,7 +145,7 @@ def summarize(
     verdicts = journal.verdicts()
     fills = fills_frame(journal.fills(), raw_orders, instruments)
     orders = orders_frame(
-        raw_orders, verdicts, journal.fills(), journal.replaced(), journal.ends(), instruments
+        raw_orders, verdicts, fills, journal.replaced(), journal.ends(), instruments
     )
     builder = EquityBuilder(instruments, fills, cash)
     for chunk in data.chunks(EQUITY_CHUNK_ROWS):

@@ -14,17 +14,20 @@ from engine.domain.risk import CheckInputs, DenyCode, RiskLimits, checks
 __all__ = ["fills_frame", "instances_frame", "orders_frame", "verdicts_frame"]
 
 
-def _scales(instruments: Sequence[Instrument]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "symbol": [i.symbol for i in instruments],
-            "px_unit": [i.price_unit for i in instruments],
-            "qty_unit": [i.quantity_unit for i in instruments],
-            "factor": [i.cash_scale()[0] for i in instruments],
-            "divisor": [i.cash_scale()[1] for i in instruments],
-        },
-        schema_overrides={"symbol": pl.String},
-    )
+def _scale(instruments: Sequence[Instrument], scales: Sequence[int]) -> pl.Expr:
+    """Give each row the scale of its symbol. No join: a join would copy every other column."""
+    if len(set(scales)) == 1:
+        return pl.lit(scales[0], pl.Int64)
+    symbols = [instrument.symbol for instrument in instruments]
+    return pl.col("symbol").replace_strict(symbols, scales, return_dtype=pl.Int64)
+
+
+def _px_unit(instruments: Sequence[Instrument]) -> pl.Expr:
+    return _scale(instruments, [i.price_unit for i in instruments])
+
+
+def _qty_unit(instruments: Sequence[Instrument]) -> pl.Expr:
+    return _scale(instruments, [i.quantity_unit for i in instruments])
 
 
 def _per(units: pl.Expr, unit: pl.Expr | int) -> pl.Expr:
@@ -50,20 +53,24 @@ def fills_frame(
         The rows in their order with ``side``, ``quantity`` and ``price`` (Float64), ``tag``, and
         ``notional`` (Int64 cash units, signed like ``signed_qty``, rounded half to even).
     """
-    joined = fills.join(_scales(instruments), on="symbol", how="left", maintain_order="left").join(
-        orders.select("order_id", "tag"), on="order_id", how="left", maintain_order="left"
-    )
-    names = ("last_px", "signed_qty", "factor", "divisor")
-    value = notional(*(joined[name].to_numpy() for name in names))
-    return joined.with_columns(
+    if orders["tag"].null_count() < len(orders):
+        tags = orders.select("order_id", "tag")
+        fills = fills.join(tags, on="order_id", how="left", maintain_order="left")
+    else:
+        fills = fills.with_columns(tag=pl.lit(None, pl.String))
+    factors = _scale(instruments, [i.cash_scale()[0] for i in instruments])
+    divisors = _scale(instruments, [i.cash_scale()[1] for i in instruments])
+    scales = fills.select(factor=factors + 0 * pl.col("ts"), divisor=divisors + 0 * pl.col("ts"))
+    columns = (fills["last_px"], fills["signed_qty"], scales["factor"], scales["divisor"])
+    return fills.with_columns(
         pl.when(pl.col("signed_qty") > 0)
         .then(pl.lit("BUY"))
         .otherwise(pl.lit("SELL"))
         .alias("side"),
-        _per(pl.col("signed_qty").abs(), pl.col("qty_unit")).alias("quantity"),
-        _per(pl.col("last_px"), pl.col("px_unit")).alias("price"),
-        pl.Series("notional", value),
-    ).drop("px_unit", "qty_unit", "factor", "divisor")
+        _per(pl.col("signed_qty").abs(), _qty_unit(instruments)).alias("quantity"),
+        _per(pl.col("last_px"), _px_unit(instruments)).alias("price"),
+        pl.Series("notional", notional(*(column.to_numpy() for column in columns))),
+    )
 
 
 def orders_frame(
@@ -85,24 +92,13 @@ def orders_frame(
         (pl.col("signed_qty").abs() * pl.col("last_px")).sum().alias("cum_value"),
         pl.col("ts").max().alias("fill_ts"),
     )
-    last_replaced = replaced.group_by("order_id", maintain_order=True).last()
-    ended = ends.group_by("order_id", maintain_order=True).last()
-    denied = verdicts.filter(pl.col("code").is_not_null()).select("order_id", "code")
-    cum = pl.col("cum_qty").fill_null(0)
-    joined = (
-        orders.join(last_replaced, on="order_id", how="left", maintain_order="left", suffix="_new")
-        .drop("ts")
-        .join(filled, on="order_id", how="left", maintain_order="left")
-        .join(ended, on="order_id", how="left", maintain_order="left")
-        .join(denied, on="order_id", how="left", maintain_order="left")
-        .join(_scales(instruments), on="symbol", how="left", maintain_order="left")
-        .with_columns(
-            *(
-                pl.coalesce(f"{name}_new", name).alias(name)
-                for name in ("order_qty", "limit_px", "stop_px")
-            )
-        )
+    # Orders and verdicts come in pairs, so the code needs no join.
+    joined = orders.with_columns(verdicts["code"]).join(
+        filled, on="order_id", how="left", maintain_order="left"
     )
+    joined = _with_last(joined, ends, ("status", "reason", "ts"))
+    joined = _with_last(joined, replaced.drop("ts"), ("order_qty", "limit_px", "stop_px"))
+    cum = pl.col("cum_qty").fill_null(0)
     status = (
         pl.when(pl.col("code").is_not_null())
         .then(pl.lit("DENIED"))
@@ -114,7 +110,7 @@ def orders_frame(
         .then(pl.lit("PARTIALLY_FILLED"))
         .otherwise(pl.lit("ACCEPTED"))
     )
-    px_unit, qty_unit = pl.col("px_unit"), pl.col("qty_unit")
+    px_unit, qty_unit = _px_unit(instruments), _qty_unit(instruments)
     return joined.select(
         "order_id",
         "strategy_id",
@@ -137,6 +133,19 @@ def orders_frame(
         "tag",
         "confidence",
     )
+
+
+def _with_last(orders: pl.DataFrame, events: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Give each order some columns of its last event; its own stay where it had none."""
+    if events.is_empty():
+        missing = (name for name in names if name not in orders.columns)
+        return orders.with_columns(
+            pl.lit(None, events.schema[name]).alias(name) for name in missing
+        )
+    last = events.group_by("order_id", maintain_order=True).last()
+    own = [name for name in names if name in orders.columns]
+    joined = orders.join(last, on="order_id", how="left", maintain_order="left", suffix="_last")
+    return joined.with_columns(pl.coalesce(f"{name}_last", name).alias(name) for name in own)
 
 
 EXPLAINED_PER_CODE = 200
