@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.domain.aggregation import Aggregator
+from engine.domain.aggregation import Aggregator, parse_every
 from engine.domain.market import Bar
+from engine.errors import ConfigError
 from engine.strategy.desk import Desk
 from engine.strategy.indicators import Source, Studies
 
@@ -170,7 +171,9 @@ def aggregated(
     source: Source, symbol: str, plan: Plan | None, calendar: str
 ) -> Callable[[Any], bool]:
     """Advance an aggregation and the indicators on it; calls ``then`` with completed bars."""
-    aggregator = Aggregator(source.every or "", calendar)
+    every = source.every or ""
+    aggregator = Aggregator(every, calendar)
+    step_ns = parse_every(every).step_ns
     advance = _no_indicators if plan is None else streamed_columns(source, symbol, plan)
     frame = source.frame
     own = source.frame_of(symbol)
@@ -182,6 +185,12 @@ def aggregated(
     def on_event(event: Any) -> bool:
         nonlocal columns, index, ready
         for bar in aggregator.update(event):
+            # Bars are never divided: what came out would not be the bars that were asked for.
+            if step_ns and type(event) is Bar and event.ts_event - event.ts_open > step_ns:
+                raise ConfigError(
+                    f"self.aggregate({every!r}) cannot make shorter bars than the data's: "
+                    f"those of {symbol} take {(event.ts_event - event.ts_open) / 1e9:g} s"
+                )
             ready = advance(bar)
             columns, index = frame.columns, frame.index
             if then is not None:

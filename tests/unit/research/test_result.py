@@ -193,3 +193,16 @@ def test_replacements_that_were_refused_are_counted(data: Path) -> None:
 
     (note,) = run(data, Greedy).notes
     assert note == "7 replacements of orders were refused: ORDER_VALUE_ABOVE_MAX 7"
+
+
+def test_bars_are_never_cut_into_shorter_ones(data: Path) -> None:
+    class Hourly(Strategy):
+        every: str = "1h"
+
+        def on_start(self) -> None:
+            self.aggregate(self.every)
+
+    with pytest.raises(StrategyError, match=r"aggregate\('1h'\) cannot make shorter .* 86400 s"):
+        run(data, Hourly)
+    for every in ("24h", "1d", "1w", "count:1"):
+        backtest(Hourly, data, settings={"report.html": False, "strategy.every": every})
