@@ -1,0 +1,143 @@
+"""Every setting does something: a run with it differs from the run without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Bar, OrderHandle, Strategy
+from engine.config import all_keys
+from engine.errors import DataError, StrategyError
+from engine.research import backtest
+
+SAME_RESULTS = {
+    "orders.keep_closed": "memory; the router's tests show which reports it still knows",
+    "indicators.mode": "speed and memory; the parity tests compare the two to the bit",
+    "run.chunk_rows": "memory; the determinism tests compare chunks of every size",
+}
+"""Settings that must not change a result, and what they are for."""
+
+
+class Busy(Strategy):
+    """Buys, sells short, rests orders, and fails on demand, so that every rule has work."""
+
+    size: int = 10
+    fail: bool = False
+
+    def on_start(self) -> None:
+        self.count = 0
+
+    def on_bar(self, bar: Bar) -> None:
+        self.count += 1
+        if self.fail and self.count == 5:
+            raise RuntimeError("on demand")
+        if self.count % 7 == 1:
+            self.buy(bar.symbol, self.size)
+        elif self.count % 7 == 3:
+            self.sell(bar.symbol, 2 * self.size)
+        elif self.count % 7 == 5:
+            self.buy(bar.symbol, self.size, limit=bar.close - 1)
+
+    def on_order(self, order: OrderHandle) -> None:
+        self.signal(order.symbol, note=f"{order.status.name} {order.reason}")
+
+
+LOSING = {"strategy.size": 300, "risk.max_position_size": 1}
+"""A large position in prices that fall by three per cent a day."""
+HALTING = LOSING | {"risk.max_daily_loss": 0.002}
+WARNING = LOSING | {"risk.max_daily_loss": 0.5}
+
+# Setting -> what it is set to, and what the run with it and the run without it have in common.
+CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "strategy": ({"size": 11}, {}),
+    "data.symbols": (["B"], {}),
+    "data.start": ("2020-01-10", {}),
+    "data.end": ("2020-01-20", {}),
+    "data.on_bad_data": ("drop", {"data.paths": ["bad.csv"]}),
+    "data.adjust": (True, {}),
+    "data.bar_label": ("close", {}),
+    "data.interval": ("12h", {}),
+    "data.calendar": ("24/5", HALTING),
+    "data.price_decimals": (4, {}),
+    "data.quantity_decimals": (3, {}),
+    "data.tick_size": (0.25, {}),
+    "data.columns": ({"close": "last"}, {}),
+    "account.cash": (50_000, {}),
+    "account.currency": ("EUR", {}),
+    "orders.time_in_force": ("IOC", {}),
+    "fill.timing": ("next_tick", {}),
+    "fill.latency_ms": (1, {}),
+    "fill.volume_limit": (0.01, {}),
+    "costs.commission_bps": (1, {}),
+    "costs.commission_per_share": (0.1, {}),
+    "costs.commission_per_order": (1, {}),
+    "costs.commission_min": (1, {}),
+    "costs.slippage": ("volume_share", {}),
+    "costs.slippage_ticks": (3, {"costs.slippage": "ticks"}),
+    "costs.slippage_bps": (3, {"costs.slippage": "bps"}),
+    "costs.volume_share_limit": (0.01, {"costs.slippage": "volume_share"}),
+    "costs.price_impact": (50, {"costs.slippage": "volume_share"}),
+    "risk.min_order_size": (1_001, {}),
+    "risk.max_order_size": (1_001, {}),
+    "risk.max_position_size": (0.011, {}),
+    "risk.position_warning": (0.01, {}),
+    "risk.max_total_exposure": (1_000, {}),
+    "risk.max_leverage": (0.011, {}),
+    "risk.max_daily_loss": (0.002, LOSING),
+    "risk.max_daily_loss_amount": (500, LOSING),
+    "risk.daily_loss_warning": (0.001, WARNING),
+    "risk.halt_reset": ("manual", HALTING),
+    "risk.short_selling": (False, {}),
+    "supervision.strategy": ("quarantine", {"strategy.fail": True}),
+    "run.seed": (7, {}),
+    "report.html": (True, {}),
+}
+
+
+def rows(symbol_at: float, close: str = "close") -> str:
+    """Make thirty days that fall from a price, with a split in the adjusted close."""
+    lines = [f"timestamp,open,high,low,{close},last,volume,adj_close"]
+    for day in range(1, 31):
+        price = symbol_at * 0.97**day
+        prices = (price, price + 2, price - 2, price - 1)
+        numbers = ",".join(f"{p:.2f}" for p in (*prices, price - 0.5))
+        lines.append(f"2020-01-{day:02}T00:00:00Z,{numbers},1000,{prices[3] / (1 + day % 2):.2f}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("settings")
+    (made / "data").mkdir()
+    (made / "data" / "A.csv").write_text(rows(120))
+    (made / "data" / "B.csv").write_text(rows(110))
+    (made / "bad.csv").write_text(rows(120).replace(",1000,", ",-5,", 1))
+    return made
+
+
+def outcome(folder: Path, settings: dict[str, Any], out: Path) -> tuple[Any, ...]:
+    """Run, and give all of the result that does not merely repeat the settings."""
+    given = {"report.html": False, **settings}  # it is five megabytes
+    paths = [folder / path for path in given.pop("data.paths", ["data"])]
+    try:
+        result = backtest(Busy, paths, settings=given, out=out)
+    except (DataError, StrategyError) as error:
+        return (type(error).__name__,)
+    files = tuple(sorted(path.name for path in out.iterdir()))
+    return result.run_hash, result.data.data_hash, result.data.instruments, files
+
+
+def test_no_setting_is_forgotten() -> None:
+    elsewhere = {"profile", "data.paths"}  # what every other test of a run sets
+    assert set(CHANGES) | set(SAME_RESULTS) == set(all_keys()) - elsewhere
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_setting_changes_the_run(key: str, folder: Path, tmp_path: Path) -> None:
+    value, common = CHANGES[key]
+    changed = {f"strategy.{name}": v for name, v in value.items()} if key == "strategy" else None
+    without = outcome(folder, common, tmp_path / "without")
+    settings = {**common, **(changed or {key: value})}
+    assert outcome(folder, settings, tmp_path / "with") != without
