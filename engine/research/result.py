@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from engine.analytics.equity import EquityBuilder
@@ -25,13 +23,20 @@ from engine.domain.events import StrategyFailed
 from engine.domain.money import cash_units
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import code_hash
+from engine.research.frames import (
+    fills_frame,
+    instances_frame,
+    orders_frame,
+    per,
+    verdicts_frame,
+)
 from engine.research.output import new_folder
-from engine.research.results import fills_frame, instances_frame, orders_frame, verdicts_frame
 from engine.strategy.base import Strategy
 
 __all__ = ["BacktestResult", "summarize"]
 
 PRICE_ROWS_MAX = 100_000
+PRICE_BUCKETS = 5_000
 EQUITY_CHUNK_ROWS = 131_072
 _TIMES = ("ts", "ts_init", "ts_last", "entry_ts", "exit_ts", "timestamp", "datum_ts")
 
@@ -114,7 +119,7 @@ class BacktestResult:
             fills=_untimed(self.fills),
             orders=_untimed(self.orders),
             verdicts=_untimed(self.verdicts),
-            prices={i.symbol: _prices(self.data, i.symbol) for i in self.data.instruments},
+            prices=_prices(self.data),
             parameters=self.manifest["strategy"]["parameters"],
             limits=profile["risk"],
             profile=profile,
@@ -268,37 +273,42 @@ def _untimed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Datetime("ns", "UTC")).cast(pl.Int64))
 
 
-def _prices(data: MarketHistory, symbol: str) -> pl.DataFrame:
+def _prices(data: MarketHistory) -> dict[str, pl.DataFrame]:
     """Give the prices a report draws: bars as they are while few, else a line through extremes."""
-    start = "ts_open" if data.kind == "bar" else "ts_event"
-    if data.kind == "bar" and data.rows <= PRICE_ROWS_MAX:
-        names = {start: "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
-        columns = data.columns(symbol, names)
-        return pl.DataFrame({new: columns[old] for old, new in names.items()})
-    if data.kind == "quote":
-        sides = data.columns(symbol, ("bid", "ask"))
-        close = (np.asarray(sides["bid"], float) + np.asarray(sides["ask"], float)) / 2
-    else:
-        name = "close" if data.kind == "bar" else "price"
-        close = np.asarray(data.columns(symbol, (name,))[name], float)
-    # One column at a time: years of minutes are larger than everything else the report needs.
-    rows = _extremes(close)
-    thin = close[rows]
-    del close
-    return pl.DataFrame({"ts": data.columns(symbol, (start,))[start][rows], "close": thin})
+    if data.kind != "bar" or data.rows > PRICE_ROWS_MAX:
+        return _thinned_prices(data)
+    names = {"ts_open": "ts", "open": "open", "high": "high", "low": "low", "close": "close"}
+    found = {}
+    for instrument in data.instruments:
+        columns = data.columns(instrument.symbol, names)
+        found[instrument.symbol] = pl.DataFrame({new: columns[old] for old, new in names.items()})
+    return found
 
 
-def _extremes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Give the rows of each bucket's lowest and highest value, and the first and last row."""
-    width = -(-len(values) // (PRICE_ROWS_MAX // 10))
-    if width <= 1:
-        return np.arange(len(values))
-    whole = len(values) // width * width
-    buckets = values[:whole].reshape(-1, width)
-    starts = np.arange(0, whole, width)
-    ends = np.array([0, len(values) - 1])
-    low, high = starts + buckets.argmin(axis=1), starts + buckets.argmax(axis=1)
-    return np.unique(np.concatenate((low, high, ends)))
+def _thinned_prices(data: MarketHistory) -> dict[str, pl.DataFrame]:
+    """Keep the lowest and highest price of every bucket of rows, in one pass over the data."""
+    time, price = {
+        "bar": ("ts_open", pl.col("close")),
+        "trade": ("ts_event", pl.col("price")),
+        "quote": ("ts_event", (pl.col("bid") + pl.col("ask")) // 2),
+    }[data.kind]
+    width = max(data.rows // len(data.instruments) // PRICE_BUCKETS, 1)
+    lowest, highest = pl.col("px").arg_min(), pl.col("px").arg_max()
+    pieces = []
+    for chunk in data.chunks(EQUITY_CHUNK_ROWS):
+        rows = chunk.select("series", bucket=pl.col("seq") // width, ts=pl.col(time), px=price)
+        buckets = rows.group_by("series", "bucket", maintain_order=True)
+        pieces += [
+            buckets.agg(pl.col("ts").get(at), pl.col("px").get(at)).drop("bucket")
+            for at in (lowest, highest)
+        ]
+    points = pl.concat(pieces).unique().sort("series", "ts")
+    return {
+        instrument.symbol: points.filter(pl.col("series") == number).select(
+            "ts", close=per(pl.col("px"), instrument.price_unit)
+        )
+        for number, instrument in enumerate(data.instruments)
+    }
 
 
 def _period(data: MarketHistory) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from engine.analytics.trades import round_trips
 from engine.domain.events import OrderFilled, PositionChanged
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_UNIT
-from engine.research.results import fills_frame
+from engine.research.frames import fills_frame
 from tests.simulation.rig import NO_LIMITS, Core, columns
 from tests.simulation.scripts import Scenario, scenarios
 

@@ -11,7 +11,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_UNIT
 from engine.domain.risk import CheckInputs, DenyCode, RiskLimits, checks
 
-__all__ = ["fills_frame", "instances_frame", "orders_frame", "verdicts_frame"]
+__all__ = ["fills_frame", "instances_frame", "orders_frame", "per", "verdicts_frame"]
 
 
 def _scale(instruments: Sequence[Instrument], scales: Sequence[int]) -> pl.Expr:
@@ -30,7 +30,7 @@ def _qty_unit(instruments: Sequence[Instrument]) -> pl.Expr:
     return _scale(instruments, [i.quantity_unit for i in instruments])
 
 
-def _per(units: pl.Expr, unit: pl.Expr | int) -> pl.Expr:
+def per(units: pl.Expr, unit: pl.Expr | int) -> pl.Expr:
     """Divide, correctly rounded.
 
     polars divides by a scalar by multiplying with its reciprocal, which is off by a bit for many
@@ -67,8 +67,8 @@ def fills_frame(
         .then(pl.lit("BUY"))
         .otherwise(pl.lit("SELL"))
         .alias("side"),
-        _per(pl.col("signed_qty").abs(), _qty_unit(instruments)).alias("quantity"),
-        _per(pl.col("last_px"), _px_unit(instruments)).alias("price"),
+        per(pl.col("signed_qty").abs(), _qty_unit(instruments)).alias("quantity"),
+        per(pl.col("last_px"), _px_unit(instruments)).alias("price"),
         pl.Series("notional", notional(*(column.to_numpy() for column in columns))),
     )
 
@@ -118,12 +118,12 @@ def orders_frame(
         "side",
         "order_type",
         "time_in_force",
-        _per(pl.col("order_qty"), qty_unit).alias("quantity"),
-        _per(pl.col("limit_px"), px_unit).alias("limit_price"),
-        _per(pl.col("stop_px"), px_unit).alias("stop_price"),
+        per(pl.col("order_qty"), qty_unit).alias("quantity"),
+        per(pl.col("limit_px"), px_unit).alias("limit_price"),
+        per(pl.col("stop_px"), px_unit).alias("stop_price"),
         status.alias("status"),
-        _per(cum, qty_unit).alias("filled_quantity"),
-        _per(pl.col("cum_value") / pl.col("cum_qty"), px_unit).alias("average_price"),
+        per(cum, qty_unit).alias("filled_quantity"),
+        per(pl.col("cum_value") / pl.col("cum_qty"), px_unit).alias("average_price"),
         "ts_init",
         pl.max_horizontal("ts_init", "fill_ts", "ts").alias("ts_last"),
         pl.coalesce("code", "reason").alias("reason"),
@@ -178,7 +178,7 @@ def verdicts_frame(verdicts: pl.DataFrame, limits: RiskLimits) -> pl.DataFrame:
         "ts",
         pl.col("code").is_null().alias("approved"),
         "code",
-        *(_per(pl.col(name), CASH_UNIT).alias(name) for name in amounts),
+        *(per(pl.col(name), CASH_UNIT).alias(name) for name in amounts),
         (pl.col("exempt") == 1).alias("exempt"),
         (pl.col("shorts") == 1).alias("shorts"),
         "detail",
