@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.domain.aggregation import Aggregator, parse_every
+from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.errors import ConfigError
 from engine.strategy.desk import Desk
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnsOf", "SymbolFeed", "make_bar_feed", "make_tick_feed"]
 
+_AGGREGATED_OF = ("ts_open", "ts_event", "open", "high", "low", "close", "volume")
 NEVER = 2**63 - 1
 Hook = Callable[[Any], None]
 ColumnsOf = Callable[[str, Collection[str]], Mapping[str, Any]]
@@ -39,6 +41,11 @@ class SymbolFeed:
         self._symbol = symbol
         self._desk = desk
         self._flush = flush
+
+    @property
+    def instrument(self) -> Instrument:
+        """The symbol's instrument."""
+        return self._desk.instruments[self._symbol]
 
     def hook(self, call: Hook) -> tuple[Hook, Callable[[], None]]:
         """Carry events straight to a hook; also give the function that stops it."""
@@ -202,6 +209,38 @@ def aggregated(
     return on_event
 
 
+def _fits(source: Source, columns: Mapping[str, Any]) -> bool:
+    """Tell whether the data's bars are short enough; :func:`aggregated` says what if not."""
+    step_ns = parse_every(source.every or "").step_ns
+    lengths = columns["ts_event"] - columns["ts_open"]
+    return not step_ns or not len(lengths) or bool(lengths.max() <= step_ns)
+
+
+def known_aggregated(
+    source: Source, instrument: Instrument, plan: Plan, columns: Mapping[str, Any], calendar: str
+) -> Callable[[Bar], bool]:
+    """Advance an aggregation that is known beforehand, as :func:`aggregated` would bar by bar."""
+    # Imported here: a strategy without aggregations does not pay for it.
+    from engine.analytics.aggregation import aggregate
+
+    units = {"px_unit": instrument.price_unit, "qty_unit": instrument.quantity_unit}
+    made = aggregate(columns, source.every or "", calendar, **units)
+    batch = plan.batch(made.columns)
+    last = made.last.data
+    frame = source.frame
+    own = source.frame_of(instrument.symbol)
+    lookback = source.lookback
+
+    def advance(bar: Bar) -> bool:
+        row = last[bar.seq]
+        # Before the first complete bar there is nothing to read, certainly not the end.
+        frame.columns = own.columns = batch if row >= 0 else ()
+        frame.index = own.index = row
+        return bool(row >= lookback)
+
+    return advance
+
+
 def make_bar_feed(
     feed: SymbolFeed,
     symbol: str,
@@ -224,7 +263,16 @@ def make_bar_feed(
         advances.append(known_columns(base, symbol, batch))
     elif base.plan is not None:
         advances.append(streamed_columns(base, symbol, base.plan))
-    advances += [aggregated(source, symbol, source.plan, calendar) for source in aggregates]
+    for source in aggregates:
+        plan = source.plan
+        # Completed bars are handed to ``then`` one by one; without it nobody needs them.
+        if columns_of is not None and plan is not None and source.then is None:
+            columns = columns_of(symbol, _AGGREGATED_OF)
+            if _fits(source, columns):
+                known = known_aggregated(source, feed.instrument, plan, columns, calendar)
+                advances.append(known)
+                continue
+        advances.append(aggregated(source, symbol, plan, calendar))
     return feed.streamed_bars(call, advances, warm_up=warm_up)
 
 
