@@ -117,11 +117,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         seed: permutes market events of equal time; None keeps the order of the symbols.
-        chunk_rows: market events read at a time.
+        chunk_rows: market events read at a time; a few thousand stay in the processor's cache.
     """
 
     seed: int | None = None
-    chunk_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 8192
+    chunk_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
 
 
 class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -93,9 +93,7 @@ def orders_frame(
         pl.col("ts").max().alias("fill_ts"),
     )
     # Orders and verdicts come in pairs, so the code needs no join.
-    joined = orders.with_columns(verdicts["code"]).join(
-        filled, on="order_id", how="left", maintain_order="left"
-    )
+    joined = orders.with_columns(verdicts["code"]).hstack(_aligned(orders, filled))
     joined = _with_last(joined, ends, ("status", "reason", "ts"))
     joined = _with_last(joined, replaced.drop("ts"), ("order_qty", "limit_px", "stop_px"))
     cum = pl.col("cum_qty").fill_null(0)
@@ -135,6 +133,12 @@ def orders_frame(
     )
 
 
+def _aligned(orders: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give each order its row of another frame; joined by id alone, so nothing else is copied."""
+    ids = orders.select("order_id")
+    return ids.join(rows, on="order_id", how="left", maintain_order="left").drop("order_id")
+
+
 def _with_last(orders: pl.DataFrame, events: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Give each order some columns of its last event; its own stay where it had none."""
     if events.is_empty():
@@ -144,7 +148,7 @@ def _with_last(orders: pl.DataFrame, events: pl.DataFrame, names: Sequence[str])
         )
     last = events.group_by("order_id", maintain_order=True).last()
     own = [name for name in names if name in orders.columns]
-    joined = orders.join(last, on="order_id", how="left", maintain_order="left", suffix="_last")
+    joined = orders.hstack(_aligned(orders, last.rename({n: f"{n}_last" for n in own})))
     return joined.with_columns(pl.coalesce(f"{name}_last", name).alias(name) for name in own)
 
 

@@ -20,7 +20,7 @@ from engine.runtime.cell import Cell, Lane
 
 __all__ = ["Columns", "SimRuntime", "bar_events", "quote_events", "trade_events"]
 
-CHUNKS_PER_COLLECTION = 16
+CHUNKS_PER_COLLECTION = 64
 
 Columns = dict[str, list[int]]
 """One chunk of market data: column name -> plain integers, all of one length."""
