@@ -40,8 +40,9 @@ class Exposure:
         sells: likewise of sells.
         px: price it was last valued at, in price units.
         worst_qty: unsigned worst-case quantity at the last valuation.
-        held_value: signed value of what is held then, in cash units.
-        worst_value: unsigned value of the worst case then, in cash units.
+        held_per_px: signed quantity held at the last valuation times the value of a price unit.
+        worst_per_px: the same of the worst case: a price that moves by n moves the value by n
+            of these (over ``divisor``), which is all that marking needs.
         seen: the market event it was last valued with; None when quantities have changed since,
             so that a booking costs no valuation: the next order that is judged does one.
         warned: whether its size has been warned about.
@@ -51,7 +52,7 @@ class Exposure:
         "buys",
         "divisor",
         "factor",
-        "held_value",
+        "held_per_px",
         "instrument",
         "lane",
         "px",
@@ -60,8 +61,8 @@ class Exposure:
         "sells",
         "symbol",
         "warned",
+        "worst_per_px",
         "worst_qty",
-        "worst_value",
     )
 
     def __init__(self, instrument: Instrument) -> None:
@@ -69,7 +70,7 @@ class Exposure:
         self.symbol = instrument.symbol
         self.factor, self.divisor = instrument.cash_scale()
         self.quantity = self.buys = self.sells = 0
-        self.px = self.worst_qty = self.held_value = self.worst_value = 0
+        self.px = self.worst_qty = self.held_per_px = self.worst_per_px = 0
         self.lane: LatestEvent | None = None
         self.seen: Any = None
         self.warned = False
@@ -77,6 +78,18 @@ class Exposure:
     def value(self, quantity: int, px: int) -> int:
         """Value a quantity at a price in cash units, rounded half to even."""
         amount = quantity * px * self.factor
+        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+    @property
+    def held_value(self) -> int:
+        """Signed value of what was held at the last valuation, in cash units."""
+        amount = self.held_per_px * self.px
+        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+    @property
+    def worst_value(self) -> int:
+        """Unsigned value of the worst case at the last valuation, in cash units."""
+        amount = self.worst_per_px * self.px
         return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
 
 
@@ -128,7 +141,7 @@ class ExposureBook:
         elif self.active.pop(exposure.symbol, None) is not None:
             self.held_value -= exposure.held_value
             self.worst_value -= exposure.worst_value
-            exposure.held_value = exposure.worst_value = exposure.worst_qty = 0
+            exposure.held_per_px = exposure.worst_per_px = exposure.worst_qty = 0
             exposure.warned = False
 
     def measure(
@@ -190,32 +203,27 @@ class ExposureBook:
                 continue
             exposure.seen = last
             px = last.close_px if type(last) is Bar else last.last_px
-            move = (px - exposure.px) * exposure.factor
-            exposure.px = px
-            held = exposure.quantity * move
-            worst = exposure.worst_qty * move
-            exposure.held_value += held
-            exposure.worst_value += worst
-            held_move += held
-            worst_move += worst
+            move = px - exposure.px
+            if move:
+                exposure.px = px
+                held_move += exposure.held_per_px * move
+                worst_move += exposure.worst_per_px * move
         self.held_value += held_move
         self.worst_value += worst_move
 
     def _mark(self, exposure: Exposure, last: Any) -> None:
         """Value one symbol at its latest price and carry the change into the totals."""
+        self.held_value -= exposure.held_value
+        self.worst_value -= exposure.worst_value
         exposure.seen = last
         if last is not None:
             exposure.px = last.close_px if type(last) is Bar else last.last_px
-        px, quantity = exposure.px, exposure.quantity
+        quantity = exposure.quantity
         worst, short = quantity + exposure.buys, exposure.sells - quantity
         if short > worst:
             worst = short
         exposure.worst_qty = worst
-        held_value, worst_value = quantity * px * exposure.factor, worst * px * exposure.factor
-        if exposure.divisor != 1:
-            held_value = div_half_even(held_value, exposure.divisor)
-            worst_value = div_half_even(worst_value, exposure.divisor)
-        self.held_value += held_value - exposure.held_value
-        self.worst_value += worst_value - exposure.worst_value
-        exposure.held_value = held_value
-        exposure.worst_value = worst_value
+        exposure.held_per_px = quantity * exposure.factor
+        exposure.worst_per_px = worst * exposure.factor
+        self.held_value += exposure.held_value
+        self.worst_value += exposure.worst_value
