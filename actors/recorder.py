@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.domain.commands import OrderApproved, ReplaceApproved
+from engine.domain.commands import (
+    ClosePosition,
+    KillSwitch,
+    OrderApproved,
+    ReplaceApproved,
+    SetSymbolState,
+    SetTradingState,
+)
 from engine.domain.events import (
     CancelRejected,
     OrderAccepted,
@@ -15,7 +22,9 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    OrderUnknown,
     PositionChanged,
+    ReplaceDenied,
     ReplaceRejected,
     RiskEvent,
     StrategyFailed,
@@ -32,14 +41,20 @@ RECORDED: Sequence[type] = (
     OrderRejected,
     OrderCanceled,
     OrderExpired,
+    OrderUnknown,
     OrderReplaced,
     CancelRejected,
     ReplaceApproved,
+    ReplaceDenied,
     ReplaceRejected,
     PositionChanged,
     Signal,
     RiskEvent,
     StrategyFailed,
+    ClosePosition,
+    SetTradingState,
+    SetSymbolState,
+    KillSwitch,
 )
 """What is kept. A fill is kept inside the PositionChanged that booked it."""
 

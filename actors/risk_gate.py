@@ -3,23 +3,30 @@
 Every order has exactly one verdict. Exposure is worst case: what is held, plus every working
 order on the side that hurts, plus the order being judged. Reduce-only orders count for nothing
 there, because the venue caps them by the position they reduce.
+
+The gate watches the symbols in which something is held or works, so its totals are those of the
+latest prices, and it halts when a loss is reached, not when the next order is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
+from engine.domain import notices
 from engine.domain.calendars import get_calendar
 from engine.domain.commands import (
     CancelOrder,
+    ClosePosition,
+    KillSwitch,
     OrderApproved,
     ReplaceApproved,
     ReplaceOrder,
+    SetSymbolState,
     SetTradingState,
     SubmitOrder,
-    TradingState,
 )
 from engine.domain.events import (
     OrderCanceled,
@@ -28,14 +35,15 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     PositionChanged,
+    ReplaceDenied,
     ReplaceRejected,
-    RiskEvent,
-    Severity,
 )
-from engine.domain.exposure import Exposure, ExposureBook
+from engine.domain.exposure import Market
 from engine.domain.instruments import Instrument
-from engine.domain.money import CASH_UNIT
-from engine.domain.orders import Order, OrderType, Side
+from engine.domain.latch import Hold, TradingLatch, TradingState
+from engine.domain.market import Bar, Quote, Trade
+from engine.domain.order_shape import shape_error
+from engine.domain.orders import Order, Side
 from engine.domain.risk import (
     NO_LIMIT,
     PPM,
@@ -43,19 +51,19 @@ from engine.domain.risk import (
     DenyCode,
     RiskLimits,
     Verdict,
-    bounds,
+    check_of,
     judge,
-    loss_limit,
-    loss_reached,
     recordable,
-    warning_bounds,
 )
-from engine.runtime.actor import Actor, Context, Handler
+from engine.domain.risk.verdict import CLOSING, REDUCING
+from engine.domain.risk_book import Reached, RiskBook
+from engine.ports import LatchStore
+from engine.runtime.actor import Actor, Handler
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
-_BUY, _SELL = Side.BUY, Side.SELL
-_ACTIVE, _MARKET = TradingState.ACTIVE, OrderType.MARKET
+_BUY = Side.BUY
 
+Judged = tuple[DenyCode | None, CheckInputs | None]
 OrderEnded = OrderCanceled | OrderExpired | OrderRejected
 
 
@@ -63,22 +71,6 @@ class DayEnded(msgspec.Struct, frozen=True, tag="day_ended"):
     """The gate's own timer: a trading day is over."""
 
     ts_event: int
-
-
-class _Open:
-    """What an approved order still reserves.
-
-    While replacements are on their way (``pending``) the order has its largest quantity, and
-    ``order.order_qty - leaves`` is always what has filled.
-    """
-
-    __slots__ = ("exposure", "leaves", "order", "pending")
-
-    def __init__(self, order: Order, exposure: Exposure) -> None:
-        self.order = order
-        self.exposure = exposure
-        self.leaves = order.order_qty
-        self.pending = 0
 
 
 class RiskGate(Actor):
@@ -91,6 +83,8 @@ class RiskGate(Actor):
         initial_cash: opening cash of the account, cash units.
         calendar: trading calendar that ends days (decision D13).
         router: actor name of the order router.
+        latch: the trading state, which the router reads too.
+        store: keeps the trading state over a restart.
     """
 
     def __init__(
@@ -102,25 +96,22 @@ class RiskGate(Actor):
         initial_cash: int,
         calendar: str,
         router: str,
+        latch: TradingLatch,
+        store: LatchStore,
     ) -> None:
         super().__init__(name)
-        self.state = TradingState.ACTIVE
-        self._latched = False
+        self.book = RiskBook(limits, instruments, initial_cash)
+        self.latch = latch
+        self._markets = self.book.exposure.markets
         self._limits = limits
-        self._bounds = bounds(limits)
-        self._warning_bounds = warning_bounds(limits)
         self._router = router
         self._calendar = get_calendar(calendar)
-        self._book = ExposureBook(instruments)
-        self._held: dict[tuple[str, str], int] = {}
-        self._open: dict[str, _Open] = {}
-        self._denied: set[str] = set()
-        self._cash = initial_cash
-        self._day_start = initial_cash
-        self._loss_warned = False
+        self._store = store
+        self._restricted = frozenset(limits.restricted_symbols)
+        self._in_session_only = limits.trading_hours == "session"
 
     def handlers(self) -> Mapping[type, Handler]:
-        """Handle orders, what became of them, operator states and the end of days."""
+        """Handle orders, what became of them, prices, operators and the end of days."""
         return {
             SubmitOrder: self.on_submit_order,
             ReplaceOrder: self.on_replace_order,
@@ -130,95 +121,120 @@ class RiskGate(Actor):
             OrderExpired: self.on_order_ended,
             OrderRejected: self.on_order_ended,
             OrderReplaced: self.on_order_replaced,
+            ReplaceRejected: self.on_replace_rejected,
             SetTradingState: self.on_set_trading_state,
+            SetSymbolState: self.on_set_symbol_state,
+            KillSwitch: self.on_kill_switch,
             DayEnded: self.on_day_ended,
+            **dict.fromkeys((Bar, Trade, Quote), self.on_market),
         }
-
-    def bind(self, ctx: Context) -> None:
-        """Receive the context, and where prices come from: orders may come before the start."""
-        super().bind(ctx)
-        self._book.latest = ctx.lane
 
     def on_start(self) -> None:
         """Arm the end of the first trading day."""
         self._arm_day_end()
 
+    def _market(self, symbol: str) -> Market | None:
+        """Give a symbol, with the view of its latest market event; None for an unknown one."""
+        market = self._markets.get(symbol)
+        if market is not None and market.lane is None:
+            market.lane = self.ctx.lane(symbol)
+        return market
+
+    # Orders.
+
     def on_submit_order(self, submit: SubmitOrder) -> None:
         """Give the one verdict on an order."""
         order = submit.order
-        exposure = self._book.of(order.symbol)
-        code, inputs = self._examine(order, exposure, submit.closing)
-        if code is not None and inputs is not None:
-            inputs = recordable(inputs)
-        verdict = Verdict(order.client_order_id, self.ctx.now, code, inputs)
-        if code is not None:
-            self._denied.add(order.client_order_id)
-            self.ctx.publish(OrderDenied(order, verdict))
-            self._halt_if_lost(inputs)
+        order_id = order.client_order_id
+        market = self._market(order.symbol)
+        book, now = self.book, self.ctx.now
+        if book.is_known(order_id):
+            self._deny(order, DenyCode.DUPLICATE_ORDER_ID, None)
             return
-        self._reserve(order, exposure)
-        self.ctx.publish(OrderApproved(order, verdict))
+        code, inputs = self._examine(order, market, submit.closing, book.measure)
+        book.judged[order_id] = code is None
+        if code is not None or market is None:
+            self._deny(order, code or DenyCode.NO_REFERENCE_PRICE, inputs)
+            return
+        book.reserve(order, market, now)
+        self._watch(market)
+        self.ctx.publish(OrderApproved(order, Verdict(order_id, now, None, inputs), submit.closing))
         if inputs is not None:
-            self._warn(order, exposure, inputs)
+            self._warn_of_size(order, market, inputs)
+
+    def _deny(self, order: Order, code: DenyCode, inputs: CheckInputs | None) -> None:
+        verdict = self._denial(order, code, inputs)
+        self.ctx.publish(OrderDenied(order, verdict))
+        self._tell_denial(order, verdict)
+
+    def _denial(self, order: Order, code: DenyCode, inputs: CheckInputs | None) -> Verdict:
+        held = None if inputs is None else recordable(inputs)
+        return Verdict(order.client_order_id, self.ctx.now, code, held)
+
+    def _tell_denial(self, order: Order, verdict: Verdict) -> None:
+        code, inputs, check = verdict.code, verdict.inputs, None
+        if code is None:
+            return
+        if inputs is not None:
+            market = self._markets[order.symbol]
+            check = check_of(code, inputs, self.book.bound, market.bounds, market.instrument)
+        self.ctx.publish(notices.denied(order, code, check, self.ctx.now))
+        if code is DenyCode.REPEATED_ORDER and check is not None:
+            self._halt(
+                Reached(
+                    code.name, order.strategy_id, TradingState.HALTED, "manual",
+                    check.value, float(check.limit or 0),
+                )
+            )  # fmt: skip
 
     def _examine(
-        self, order: Order, exposure: Exposure, closing: bool = False
-    ) -> tuple[DenyCode | None, CheckInputs | None]:
-        if self.state is not _ACTIVE and not (
-            order.reduce_only and (closing or self.state is TradingState.REDUCING)
-        ):
-            halted = self.state is TradingState.HALTED
-            return (DenyCode.TRADING_HALTED if halted else DenyCode.TRADING_REDUCING), None
-        if order.parent_id is not None and order.parent_id in self._denied:
-            return DenyCode.PARENT_DENIED, None
-        last = exposure.lane.last  # type: ignore[union-attr]  # the book gave it a lane
-        if last is None:
-            return DenyCode.NO_REFERENCE_PRICE, None
-        code = shape_error(order, exposure.instrument)
-        if code is not None:
+        self,
+        order: Order,
+        market: Market | None,
+        closing: bool,
+        measure: Callable[[Order, Market, Any, int, int], CheckInputs],
+    ) -> Judged:
+        """Make every check, those that need no price first."""
+        closing = closing and order.reduce_only
+        event = None if market is None or market.lane is None else market.lane.last
+        if market is not None and event is not None and event is not market.seen:
+            self._mark(market, event)
+        code = self._refusal(order, market, closing)
+        if code is not None or market is None:
             return code, None
-        if order.reduce_only and order.parent_id is None and not self._reduces(order):
-            return DenyCode.REDUCE_ONLY, None
-        inputs = self._book.measure(order, exposure, last, self._cash, self._day_start)
-        return judge(inputs, self._bounds), inputs
+        if event is None or market.px <= 0:
+            return DenyCode.NO_REFERENCE_PRICE, None
+        exempt = (CLOSING if closing else REDUCING) if order.reduce_only else 0
+        inputs = measure(order, market, event, self.ctx.now, exempt)
+        return judge(inputs, self.book.bound, market.bounds), inputs
 
-    def _reduces(self, order: Order) -> bool:
-        held = self._held.get((order.strategy_id, order.symbol), 0)
-        return held < 0 if order.side is _BUY else held > 0
-
-    def _reserve(self, order: Order, exposure: Exposure) -> None:
-        self._open[order.client_order_id] = _Open(order, exposure)
-        if not order.reduce_only:
-            self._book.work(exposure, order.side, order.order_qty)
-
-    def on_position_changed(self, changed: PositionChanged) -> None:
-        """Turn a reservation into a position."""
-        fill = changed.fill
-        exposure = self._book.of(fill.symbol)
-        if not exposure.px:
-            exposure.px = fill.last_px
-        key = (fill.strategy_id, fill.symbol)
-        exposure.quantity += changed.quantity - self._held.get(key, 0)
-        self._held[key] = changed.quantity
-        self._cash = changed.cash
-        open_order = self._open.get(fill.client_order_id)
-        filled = 0
-        if open_order is not None:
-            leaves_qty = fill.leaves_qty
-            if leaves_qty == 0:
-                del self._open[fill.client_order_id]
-            elif open_order.pending:
-                leaves_qty = open_order.order.order_qty - fill.cum_qty
-            if not open_order.order.reduce_only:
-                filled = leaves_qty - open_order.leaves
-            open_order.leaves = leaves_qty
-        self._book.work(exposure, _BUY if fill.signed_qty > 0 else _SELL, filled)
-
-    def on_order_ended(self, event: OrderEnded) -> None:
-        """Release what the order still reserved."""
-        open_order = self._open.pop(event.client_order_id, None)
-        if open_order is not None and not open_order.order.reduce_only:
-            self._book.work(open_order.exposure, open_order.order.side, -open_order.leaves)
+    def _refusal(self, order: Order, market: Market | None, closing: bool) -> DenyCode | None:
+        """Make the checks that need no price, in order of precedence."""
+        if not self.latch.is_open:
+            code = self.latch.refusal(
+                order.strategy_id, reduce_only=order.reduce_only, closing=closing
+            )
+            if code is not None:
+                return code
+        parent_id, now = order.parent_id, self.ctx.now
+        if parent_id is not None and self.book.was_denied(parent_id):
+            return DenyCode.PARENT_DENIED
+        if now - order.ts_init > self.book.bound.intent_ttl:
+            return DenyCode.INTENT_EXPIRED
+        if market is None:
+            return DenyCode.NO_REFERENCE_PRICE
+        if market.is_halted and not closing:
+            return DenyCode.SYMBOL_HALTED
+        if self._restricted and order.symbol in self._restricted and not order.reduce_only:
+            return DenyCode.SYMBOL_RESTRICTED
+        if self._in_session_only and not closing and now < self._calendar.day_start(now):
+            return DenyCode.SESSION_CLOSED
+        code = shape_error(order, market.instrument)
+        if code is None and order.reduce_only and parent_id is None:
+            held = self.book.quantity(market, order.strategy_id)
+            if held >= 0 if order.side is _BUY else held <= 0:
+                return DenyCode.REDUCE_ONLY
+        return code
 
     def on_cancel_order(self, cancel: CancelOrder) -> None:
         """Pass a cancel on; it comes by here to keep its place behind the order it is about."""
@@ -226,71 +242,180 @@ class RiskGate(Actor):
 
     def on_replace_order(self, replace: ReplaceOrder) -> None:
         """Judge a replacement as the order it would become, and reserve the larger of both."""
-        open_order = self._open.get(replace.client_order_id)
-        if open_order is None or open_order.order.strategy_id != replace.strategy_id:
-            reason = "UNKNOWN_ORDER" if open_order is None else "NOT_OWNER"
-            self.ctx.publish(ReplaceRejected(replace.client_order_id, reason, replace.ts_init))
+        order_id, now = replace.client_order_id, self.ctx.now
+        held = self.book.reservations.orders.get(order_id)
+        if held is None or held.order.strategy_id != replace.strategy_id:
+            code = DenyCode.UNKNOWN_ORDER if held is None else DenyCode.NOT_OWNER
+            verdict = Verdict(order_id, now, code, None)
+            self.ctx.publish(ReplaceDenied(order_id, verdict, replace.ts_init))
             return
-        order = open_order.order
-        filled = order.order_qty - open_order.leaves
-        quantity = order.order_qty if replace.order_qty is None else replace.order_qty
-        changed = msgspec.structs.replace(
-            order,
-            order_qty=quantity - filled,
-            limit_px=order.limit_px if replace.limit_px is None else replace.limit_px,
-            stop_px=order.stop_px if replace.stop_px is None else replace.stop_px,
-        )
-        exposure = open_order.exposure
-        if not order.reduce_only:
-            self._book.work(exposure, order.side, -open_order.leaves)
-        code, inputs = self._examine(changed, exposure)
-        kept = open_order.leaves if code is not None else max(open_order.leaves, quantity - filled)
-        if not order.reduce_only:
-            self._book.work(exposure, order.side, kept)
-        open_order.leaves = kept
-        if code is not None:
-            rejected = ReplaceRejected(replace.client_order_id, code.name, replace.ts_init)
-            self.ctx.publish(rejected)
-            self._halt_if_lost(inputs)
+        changed = self.book.reservations.replaced(held, replace)
+
+        def measure(order: Order, market: Market, event: Any, ts: int, exempt: int) -> CheckInputs:
+            return self.book.measure_replaced(held, order, event, ts, exempt)
+
+        refused, inputs = self._examine(changed, self._markets[changed.symbol], False, measure)
+        if refused is not None:
+            verdict = self._denial(changed, refused, inputs)
+            self.ctx.publish(ReplaceDenied(order_id, verdict, replace.ts_init))
+            self._tell_denial(changed, verdict)
             return
-        open_order.order = msgspec.structs.replace(changed, order_qty=kept + filled)
-        open_order.pending += 1
-        verdict = Verdict(replace.client_order_id, self.ctx.now, None, inputs)
-        self.ctx.publish(ReplaceApproved(replace, verdict))
+        self._watch(self.book.widen(held, changed, now))
+        self.ctx.publish(ReplaceApproved(replace, Verdict(order_id, now, None, inputs)))
+
+    # What became of them.
+
+    def on_position_changed(self, changed: PositionChanged) -> None:
+        """Turn a reservation into a position."""
+        fill = changed.fill
+        market = self._markets[fill.symbol]
+        event = None if market.lane is None else market.lane.last
+        if event is not None and event is not market.seen:
+            self._mark(market, event)
+        elif not market.px:
+            market.px = fill.last_px
+        _, lost = self.book.book(changed)
+        self._watch(market)
+        account = self.book.exposure.account
+        if lost or account.equity <= account.alarm:
+            self._look()
+
+    def on_order_ended(self, event: OrderEnded) -> None:
+        """Release what the order still reserved."""
+        self._watch(self.book.release(event.client_order_id))
 
     def on_order_replaced(self, event: OrderReplaced) -> None:
         """Give back what a replacement no longer needs."""
-        open_order = self._open.get(event.client_order_id)
-        if open_order is None:
+        self._watch(self.book.settle(event))
+
+    def on_replace_rejected(self, event: ReplaceRejected) -> None:
+        """Give back what a refused replacement would have needed."""
+        self._watch(self.book.refuse(event.client_order_id))
+
+    def _watch(self, market: Market | None) -> None:
+        """Hear of a symbol's prices exactly while something is held or works in it."""
+        if market is None or market.is_watched is bool(market.exposures):
             return
-        order = open_order.order
-        quantity = event.order_qty
-        if open_order.pending > 1:
-            quantity = max(quantity, order.order_qty)
-        open_order.pending = max(open_order.pending - 1, 0)
-        leaves = quantity - (order.order_qty - open_order.leaves)
-        if not order.reduce_only:
-            self._book.work(open_order.exposure, order.side, leaves - open_order.leaves)
-        open_order.leaves = leaves
-        open_order.order = msgspec.structs.replace(
-            order, order_qty=quantity, limit_px=event.limit_px, stop_px=event.stop_px
-        )
+        market.is_watched = bool(market.exposures)
+        if market.is_watched:
+            self.ctx.watch(market.instrument.symbol)
+        else:
+            self.ctx.unwatch(market.instrument.symbol)
+            market.warned = False
+
+    # Prices and losses.
+
+    def market_handler(self, symbol: str) -> Handler:
+        """Give the function that marks one symbol."""
+        market, mark, look = self._markets[symbol], self.book.exposure.mark, self._look
+
+        def on_price(event: Bar | Trade | Quote) -> None:
+            if mark(market, event):
+                look()
+
+        return on_price
+
+    def on_market(self, event: Bar | Trade | Quote) -> None:
+        """Mark a symbol whose event came without a lane."""
+        self._mark(self._markets[event.symbol], event)
+
+    def _mark(self, market: Market, event: Any) -> None:
+        if self.book.exposure.mark(market, event):
+            self._look()
+
+    def _look(self) -> None:
+        """See which limits have been reached, and act."""
+        now = self.ctx.now
+        for reached in self.book.reached():
+            if reached.state is not None:
+                self._halt(reached)
+            else:
+                self.ctx.publish(notices.loss_near(reached, now))
+
+    def _warn_of_size(self, order: Order, market: Market, inputs: CheckInputs) -> None:
+        limit = market.bounds.position_ppm
+        if limit == NO_LIMIT or inputs.position_after <= inputs.position_before:
+            return
+        warning = limit * self.book.bound.position_warning_ppm
+        near = inputs.position_after * PPM * PPM >= inputs.equity * warning
+        if near and not market.warned:
+            share = inputs.position_after / inputs.equity
+            self.ctx.publish(notices.position_near(order, share, limit / PPM, self.ctx.now))
+        market.warned = near
+
+    # The trading state.
+
+    def _halt(self, reached: Reached) -> None:
+        """Enter a stricter state because of a rule; none that already is gets looser."""
+        if reached.state is None:
+            return
+        hold = Hold(reached.state, reached.reason, reached.reset, self.ctx.now)
+        if self.latch.enter(hold, reached.strategy_id):
+            self._held(hold, reached)
+
+    def _held(self, hold: Hold, reached: Reached, *, everything: bool = False) -> None:
+        """Act on a state that was just entered: keep it, take orders back, and then tell."""
+        self._store.save(self.latch.holds)
+        self._take_back(reached.strategy_id, everything=everything)
+        self.ctx.publish(notices.held(hold, reached))
+        if self._limits.on_halt == "flatten" and hold.state is TradingState.HALTED:
+            self._flatten(reached.strategy_id, reached.reason)
+
+    def _take_back(self, strategy_id: str, *, everything: bool) -> None:
+        """Cancel the working orders of a strategy, or of all; those that only reduce may stay."""
+        now = self.ctx.now
+        for order_id, held in self.book.reservations.orders.items():
+            owner = held.order.strategy_id
+            if strategy_id in ("", owner) and (everything or not held.order.reduce_only):
+                self.ctx.send(self._router, CancelOrder(order_id, owner, now))
+
+    def _flatten(self, strategy_id: str, reason: str) -> None:
+        now = self.ctx.now
+        for symbol, market in self._markets.items():
+            for owner, exposure in market.exposures.items():
+                if exposure.quantity and strategy_id in ("", owner):
+                    self.ctx.publish(
+                        ClosePosition(strategy_id=owner, symbol=symbol, reason=reason, ts_init=now)
+                    )
 
     def on_set_trading_state(self, command: SetTradingState) -> None:
-        """Enter a trading state; HALTED stays until the next day or an operator."""
-        self.state = command.state
-        self._latched = False
+        """Enter the state an operator asks for; ACTIVE ends whatever held before."""
+        now, strategy_id = self.ctx.now, command.strategy_id or ""
+        if command.state is TradingState.ACTIVE:
+            if self.latch.release(strategy_id):
+                self._store.save(self.latch.holds)
+                self.ctx.publish(notices.released(command.reason, strategy_id, now))
+            return
+        hold = Hold(command.state, command.reason, "manual", now)
+        self.latch.set(hold, strategy_id)
+        self._held(hold, Reached(command.reason, strategy_id, hold.state, "manual", 0.0, None))
+
+    def on_set_symbol_state(self, command: SetSymbolState) -> None:
+        """Halt a symbol, or let it trade again."""
+        market = self._markets.get(command.symbol)
+        if market is not None and market.is_halted is not command.halted:
+            market.is_halted = command.halted
+            self.ctx.publish(notices.symbol_state(command, self.ctx.now))
+
+    def on_kill_switch(self, command: KillSwitch) -> None:
+        """Halt, cancel everything that works and, if asked to, go flat; only a person resumes."""
+        hold = Hold(TradingState.HALTED, command.reason, "manual", self.ctx.now)
+        self.latch.set(hold)
+        reached = Reached(command.reason, "", hold.state, hold.reset, 0.0, None)
+        self._held(hold, reached, everything=True)
+        if command.flatten and self._limits.on_halt != "flatten":
+            self._flatten("", command.reason)
+
+    # Days.
 
     def on_day_ended(self, event: DayEnded) -> None:
-        """Start the next trading day: new loss baseline, a latched halt ends if it may."""
-        self._book.mark()
-        self._day_start = self._cash + self._book.held_value
-        self._loss_warned = False
-        if self._latched and self._limits.halt_reset == "next_day":
-            self.state = TradingState.ACTIVE
-            self._latched = False
-            self._tell_loss(Severity.INFO, 0, "TRADING_RESUMED")
-        self._denied.clear()
+        """Start the next trading day: new loss baseline; what was held for the day is over."""
+        held = dict(self.latch.holds)
+        self.book.end_day()
+        for strategy_id in self.latch.end_day():
+            self.ctx.publish(notices.released(held[strategy_id].reason, strategy_id, self.ctx.now))
+        if held:
+            self._store.save(self.latch.holds)
         self._arm_day_end()
 
     def _arm_day_end(self) -> None:
@@ -298,94 +423,3 @@ class RiskGate(Actor):
         if end <= self.ctx.now:
             end = self._calendar.day_end(self.ctx.now + 1)
         self.ctx.set_timer(end, DayEnded(end))
-
-    def _halt_if_lost(self, inputs: CheckInputs | None) -> None:
-        """Halt when a denied order met a loss at its limit, whichever check denied it."""
-        if inputs is None:
-            return
-        loss = inputs.day_start_equity - inputs.equity
-        if loss_reached(loss, inputs.day_start_equity, self._bounds):
-            self.state = TradingState.HALTED
-            self._latched = True
-            self._tell_loss(Severity.CRITICAL, loss, "TRADING_HALTED")
-
-    def _warn(self, order: Order, exposure: Exposure, inputs: CheckInputs) -> None:
-        bound = self._bounds
-        if bound.position_ppm != NO_LIMIT and inputs.position_after > inputs.position_before:
-            near = inputs.position_after * PPM >= inputs.equity * bound.position_warning_ppm
-            if near and not exposure.warned:
-                self._tell_position(order, inputs.position_after / inputs.equity)
-            exposure.warned = near
-        loss = inputs.day_start_equity - inputs.equity
-        if self._loss_warned or loss <= 0:
-            return
-        if loss_reached(loss, inputs.day_start_equity, self._warning_bounds):
-            self._loss_warned = True
-            self._tell_loss(Severity.WARNING, loss, "NONE")
-
-    def _tell_position(self, order: Order, share: float) -> None:
-        limit = self._bounds.position_ppm / PPM
-        self.ctx.publish(
-            RiskEvent(
-                event_type="POSITION_SIZE",
-                severity=Severity.WARNING,
-                strategy_id=order.strategy_id,
-                symbol=order.symbol,
-                value=share,
-                limit=limit,
-                action_taken="NONE",
-                description=f"The position in {order.symbol} could be {share:.2%} of equity; "
-                f"the limit is {limit:.2%}.",
-                ts_event=self.ctx.now,
-            )
-        )
-
-    def _tell_loss(self, severity: Severity, loss: int, action: str) -> None:
-        units = loss_limit(self._day_start, self._bounds)
-        limit = None if units == NO_LIMIT else units / CASH_UNIT
-        amount = "" if limit is None else f"; the limit is {limit:,.2f}"
-        self.ctx.publish(
-            RiskEvent(
-                event_type="DAILY_LOSS",
-                severity=severity,
-                strategy_id=None,
-                symbol=None,
-                value=loss / CASH_UNIT,
-                limit=limit,
-                action_taken=action,
-                description=f"The day's loss is {loss / CASH_UNIT:,.2f}{amount}"
-                f"{_CONSEQUENCES[action]}.",
-                ts_event=self.ctx.now,
-            )
-        )
-
-
-_CONSEQUENCES = {
-    "NONE": "",
-    "TRADING_HALTED": ": trading is halted",
-    "TRADING_RESUMED": ": trading is resumed",
-}
-
-
-def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:
-    """Check what needs no market: quantities, prices and the fields each order type needs."""
-    quantity = order.order_qty
-    if quantity <= 0 or (instrument.lot_size != 1 and quantity % instrument.lot_size):
-        return DenyCode.QUANTITY_PRECISION
-    if order.order_type is _MARKET:
-        return None
-    tick = instrument.tick_size
-    for px in (order.limit_px, order.stop_px, order.trail_px):
-        if px is not None and (px <= 0 or px % tick):
-            return DenyCode.PRICE_PRECISION
-    needs_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    needs_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
-    trailing = order.order_type is OrderType.TRAILING_STOP
-    if (
-        (needs_limit and order.limit_px is None)
-        or (needs_stop and order.stop_px is None)
-        or (trailing and (order.trail_px is None) == (order.trail_bps is None))
-        or (trailing and order.trail_bps is not None and order.trail_bps <= 0)
-    ):
-        return DenyCode.INVALID_ORDER
-    return None

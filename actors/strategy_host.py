@@ -22,7 +22,9 @@ from engine.domain.events import (
     OrderExpired,
     OrderRejected,
     OrderReplaced,
+    OrderUnknown,
     PositionChanged,
+    ReplaceDenied,
     ReplaceRejected,
     StrategyFailed,
 )
@@ -30,6 +32,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import OrderStatus, TimeInForce
+from engine.domain.risk import SymbolBounds
 from engine.domain.schedule import next_time
 from engine.domain.signals import Signal
 from engine.errors import InvariantError
@@ -43,7 +46,8 @@ from engine.strategy.views import Fill
 __all__ = ["StrategyHost", "TimerFired"]
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
-_INITIALIZED, _ACCEPTED = OrderStatus.INITIALIZED, OrderStatus.ACCEPTED
+_ACCEPTED = OrderStatus.ACCEPTED
+_UNACKNOWLEDGED = (OrderStatus.INITIALIZED, OrderStatus.UNKNOWN)
 
 
 _HOOK_OF: dict[type, str] = {Bar: "on_bar", Trade: "on_trade", Quote: "on_quote"}
@@ -80,6 +84,7 @@ class StrategyHost(Actor):
         kinds: types of market event the run delivers.
         columns_of: whole series for batch indicators; None computes them streaming.
         gate: actor name of the risk gate.
+        slice_sizes: limits that closing orders are sliced to, by symbol.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class StrategyHost(Actor):
         kinds: tuple[type, ...],
         columns_of: ColumnsOf | None,
         gate: str,
+        slice_sizes: Mapping[str, SymbolBounds],
     ) -> None:
         super().__init__(name)
         self.strategy = strategy
@@ -107,6 +113,7 @@ class StrategyHost(Actor):
         self._kinds = kinds
         self._columns_of = columns_of
         self._gate = gate
+        self._slice_sizes = slice_sizes
         self._timers: dict[str, int] = {}
         self._feeds: dict[str, Handler] = {}
         self._stops: list[Callable[[], None]] = []
@@ -120,7 +127,7 @@ class StrategyHost(Actor):
     def handlers(self) -> Mapping[type, Handler]:
         """Handle market data, what became of orders, timers and control."""
         ended = (OrderCanceled, OrderExpired, OrderRejected)
-        refused = (CancelRejected, ReplaceRejected)
+        refused = (CancelRejected, ReplaceDenied, ReplaceRejected)
         return {
             **dict.fromkeys((Bar, Trade, Quote), self.on_market),
             **dict.fromkeys((*ended, *refused), self.on_order_event),
@@ -128,6 +135,7 @@ class StrategyHost(Actor):
             PositionChanged: self.on_position_changed,
             OrderDenied: self.on_order_denied,
             OrderReplaced: self.on_order_replaced,
+            OrderUnknown: self.on_order_unknown,
             Signal: self.on_signal,
             TimerFired: self.on_timer_fired,
             ClosePosition: self.on_close_position,
@@ -146,6 +154,7 @@ class StrategyHost(Actor):
             cash=self._initial_cash,
             time_in_force=self._time_in_force,
             history=strategy.history,
+            slice_sizes=self._slice_sizes,
         )
         desk.event = TimerFired("start", self.ctx.now)
         studies = self._studies = Studies(self._set_timer, self._schedule)
@@ -272,7 +281,7 @@ class StrategyHost(Actor):
         """Fold an acknowledgement into the order's handle; tell ``on_order``."""
         handle = self.desk.orders.get(event.client_order_id)
         if handle is not None:
-            if handle.status is _INITIALIZED:
+            if handle.status in _UNACKNOWLEDGED:
                 handle.status = _ACCEPTED
             if self._tells_orders:
                 self._tell(handle, event)
@@ -302,6 +311,13 @@ class StrategyHost(Actor):
                 limit_px=event.limit_px,
                 stop_px=event.stop_px,
             )
+            self._tell(handle, event)
+
+    def on_order_unknown(self, event: OrderUnknown) -> None:
+        """Note that nobody knows what became of an order; it stays open. Tell ``on_order``."""
+        handle = self.desk.orders.get(event.client_order_id)
+        if handle is not None:
+            handle.status = OrderStatus.UNKNOWN
             self._tell(handle, event)
 
     def _tell(self, handle: Any, event: Any) -> None:

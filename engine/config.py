@@ -1,8 +1,10 @@
 """Profiles: TOML, environment and ``--set``, merged into frozen structs.
 
-Layers, later ones win: the shipped profile, the user's file (``--profile FILE``), environment
-variables ``TETRAD_SECTION__KEY``, ``--set section.key=value``. A key that no struct knows is
-refused with a suggestion, and so is a value of the wrong type or out of range.
+Layers, later ones win: the limits file (``--limits FILE``, else the shipped one), the shipped
+profile, the user's file (``--profile FILE``), environment variables ``TETRAD_SECTION__KEY``,
+``--set section.key=value``. A key that no struct knows is refused with a suggestion, and so is a
+value of the wrong type or out of range. A limits file is whole or refused: a limit nobody wrote is
+a limit nobody has.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -24,7 +26,7 @@ from msgspec import Meta
 from engine.domain.costs import CostsConfig
 from engine.domain.matching import FillConfig
 from engine.domain.orders import TimeInForce
-from engine.domain.risk import RiskLimits
+from engine.domain.risk import RiskLimits, SymbolLimits
 from engine.errors import ConfigError
 
 __all__ = ["Config", "DataConfig", "load_config", "parse_settings", "profile_base"]
@@ -118,10 +120,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         seed: permutes market events of equal time; None keeps the order of the symbols.
         chunk_rows: market events read at a time; a few thousand stay in the processor's cache.
+        latch: file that keeps the trading state, so that what was halted stays halted when the
+            engine starts again; None starts ACTIVE.
     """
 
     seed: int | None = None
     chunk_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
+    latch: str | None = None
 
 
 class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,13 +148,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     profile: str
+    risk: RiskLimits
     strategy: dict[str, Any] = {}
     data: DataConfig = DataConfig()
     account: AccountConfig = AccountConfig()
     orders: OrdersConfig = OrdersConfig()
     fill: FillConfig = FillConfig()
     costs: CostsConfig = CostsConfig()
-    risk: RiskLimits = RiskLimits()
     indicators: IndicatorsConfig = IndicatorsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     run: RunConfig = RunConfig()
@@ -160,6 +165,7 @@ def load_config(
     profile: str,
     *,
     file: str | Path | None = None,
+    limits: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
@@ -168,13 +174,14 @@ def load_config(
     Args:
         profile: name of a shipped profile, such as ``backtest``.
         file: the user's profile, TOML.
+        limits: the user's limits file, TOML; the shipped one when None.
         environment: variables to look for ``TETRAD_SECTION__KEY`` in.
         settings: dotted key -> value; text is converted to the setting's type.
 
     Raises:
         ConfigError: naming the key, the layer it came from and what is allowed.
     """
-    layers: list[tuple[str, dict[str, Any]]] = [(f"profile {profile}", _shipped(profile))]
+    layers = [_limits(limits), (f"profile {profile}", _shipped(profile))]
     if file is not None:
         layers.append((str(file), _read(Path(file))))
     layers.append(("the environment", _from_environment(environment or {})))
@@ -188,6 +195,38 @@ def load_config(
         return msgspec.convert(merged, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), merged)) from error
+
+
+def _limits(file: str | Path | None) -> tuple[str, dict[str, Any]]:
+    """Read a limits file and see that it leaves none out."""
+    if file is None:
+        text = (resources.files("engine") / "limits.toml").read_text()
+        return "the shipped limits", tomllib.loads(text)
+    layer, origin = _read(Path(file)), f"limits file {file}"
+    _check_keys(Config, layer, origin, "")
+    foreign = sorted(set(layer) - {"risk"})
+    if foreign:
+        raise ConfigError(f"{origin}: holds [{foreign[0]}]; only [risk] belongs there")
+    risk = layer.get("risk", {})
+    for key in all_keys():
+        path = key.split(".")
+        if path[0] == "risk" and key not in _OPTIONAL_LIMITS and _missing(risk, path[1:]):
+            raise ConfigError(
+                f'{origin}: {key} is missing; every limit is written out, "unlimited" or empty '
+                "when there is to be none"
+            )
+    return origin, layer
+
+
+_OPTIONAL_LIMITS = frozenset({"risk.symbols"})
+
+
+def _missing(section: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(section, Mapping) or part not in section:
+            return True
+        section = section[part]
+    return False
 
 
 def profile_base(profile: str) -> str:
@@ -300,6 +339,9 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: {prefix}{key} is a section; set {prefix}{key}.NAME")
             _check_keys(section, value, origin, f"{prefix}{key}.")
+        if prefix + key == "risk.symbols" and isinstance(value, Mapping):
+            for symbol, own in value.items():
+                _check_keys(SymbolLimits, own, origin, f"risk.symbols.{symbol}.")
 
 
 def _suggestion(prefix: str, key: str) -> str:
@@ -312,13 +354,15 @@ def _suggestion(prefix: str, key: str) -> str:
 
 def all_keys() -> list[str]:
     """List every setting by its dotted name."""
-    keys: list[str] = []
-    for name, hint in get_type_hints(Config).items():
+    return list(_keys_of(Config, ""))
+
+
+def _keys_of(kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    for name, hint in get_type_hints(kind).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            keys += [f"{name}.{field.name}" for field in msgspec.structs.fields(hint)]
+            yield from _keys_of(hint, f"{prefix}{name}.")
         else:
-            keys.append(name)
-    return keys
+            yield prefix + name
 
 
 def _explain(message: str, merged: Mapping[str, Any]) -> str:
@@ -327,6 +371,8 @@ def _explain(message: str, merged: Mapping[str, Any]) -> str:
     if match is None:
         return message
     rule, key = match.groups()
+    if isinstance(_value_at(merged, key), Mapping) and not rule.startswith("Expected"):
+        return f"section {key}: {rule}"
     if rule.startswith("Invalid enum value"):
         rule = f"one of {', '.join(_choices(key))}"
     if rule.startswith("Expected `array`"):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.domain.events import StrategyFailed
 from engine.domain.instruments import Instrument
+from engine.domain.latch import Hold
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-__all__ = ["Journal", "MarketHistory", "RunRecord"]
+__all__ = ["Journal", "LatchStore", "MarketHistory", "RunRecord"]
 
 
 class MarketHistory(Protocol):
@@ -100,6 +101,20 @@ class MarketHistory(Protocol):
         Raises:
             KeyError: there is no such symbol.
         """
+
+
+class LatchStore(Protocol):
+    """Keeps the trading state over a restart: what was halted stays halted."""
+
+    def load(self) -> dict[str, Hold]:
+        """Give what was held when it was last saved, by strategy; ``""`` is the account.
+
+        Raises:
+            ConfigError: what is kept cannot be read; nothing may trade on a guess.
+        """
+
+    def save(self, holds: Mapping[str, Hold]) -> None:
+        """Keep this state; it is durable when the call returns."""
 
 
 class Journal(Protocol):

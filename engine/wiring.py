@@ -7,19 +7,30 @@ where orders go. The routes are one table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from actors.controller import Controller
 from actors.ledger import Ledger
+from actors.monitor import Monitor
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
 from actors.sim_venue import SimVenue
 from actors.strategy_host import StrategyHost
 from adapters.files import open_dataset
+from adapters.files.latch import FileLatchStore
 from adapters.memory.journal import FrameJournal
+from adapters.memory.latch import MemoryLatchStore
 from engine.config import Config
-from engine.domain.commands import OrderApproved, ReplaceApproved
+from engine.domain.commands import (
+    ClosePosition,
+    KillSwitch,
+    OrderApproved,
+    ReplaceApproved,
+    SetSymbolState,
+    SetTradingState,
+)
 from engine.domain.events import (
     CancelRejected,
     OrderAccepted,
@@ -29,16 +40,21 @@ from engine.domain.events import (
     OrderFilled,
     OrderRejected,
     OrderReplaced,
+    OrderUnknown,
     PositionChanged,
+    ReplaceDenied,
     ReplaceRejected,
     StrategyFailed,
 )
+from engine.domain.guards import GuardBounds
 from engine.domain.instruments import Instrument
+from engine.domain.latch import TradingLatch
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import cash_units
+from engine.domain.risk import SymbolBounds, bounds, symbol_bounds
 from engine.domain.signals import Signal
 from engine.errors import ConfigError
-from engine.ports import Journal, MarketHistory, RunRecord
+from engine.ports import Journal, LatchStore, MarketHistory, RunRecord
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
@@ -47,6 +63,7 @@ from engine.strategy.feed import ColumnsOf
 __all__ = ["KIND_TYPES", "build_core", "host_name", "new_record", "open_history", "routes"]
 
 GATE = "risk_gate"
+MONITOR = "monitor"
 ROUTER = "order_router"
 LEDGER = "ledger"
 RECORDER = "recorder"
@@ -60,26 +77,33 @@ KIND_TYPES: Mapping[str, type] = {"bar": Bar, "trade": Trade, "quote": Quote}
 def routes(hosts: Sequence[str]) -> Routes:
     """Give the one table of who hears what, in the order they hear it.
 
-    Market events reach the venue first, by its own ``watch``; then the strategies.
+    Market events reach the gate, the monitor and the venue first, by their own ``watch``; then
+    the strategies.
     """
     table: dict[type, list[str]] = {
         Bar: [*hosts],
         Trade: [*hosts],
         Quote: [*hosts],
-        OrderApproved: [ROUTER],
-        ReplaceApproved: [ROUTER],
+        OrderApproved: [ROUTER, LEDGER],
+        ReplaceApproved: [ROUTER, LEDGER],
         OrderDenied: [*hosts],
+        ReplaceDenied: [*hosts],
         OrderAccepted: [*hosts],
         OrderFilled: [LEDGER],
-        PositionChanged: [GATE, *hosts],
-        OrderCanceled: [GATE, *hosts],
-        OrderExpired: [GATE, *hosts],
-        OrderRejected: [GATE, *hosts],
-        OrderReplaced: [GATE, *hosts],
+        PositionChanged: [GATE, MONITOR, *hosts],
+        OrderCanceled: [GATE, LEDGER, *hosts],
+        OrderExpired: [GATE, LEDGER, *hosts],
+        OrderRejected: [GATE, LEDGER, *hosts],
+        OrderUnknown: [*hosts],
+        OrderReplaced: [GATE, LEDGER, *hosts],
         CancelRejected: [*hosts],
-        ReplaceRejected: [*hosts],
+        ReplaceRejected: [GATE, LEDGER, *hosts],
         Signal: [*hosts],
         StrategyFailed: [CONTROLLER],
+        ClosePosition: [*hosts],
+        SetTradingState: [GATE],
+        SetSymbolState: [GATE],
+        KillSwitch: [GATE],
     }
     for kind in RECORDED:
         table.setdefault(kind, []).append(RECORDER)
@@ -111,6 +135,8 @@ def build_core(
     cash = cash_units(config.account.cash)
     shared: dict[str, Any] = {"instruments": by_symbol, "initial_cash": cash}
     calendar = config.data.calendar
+    store = latch_store(config)
+    latch = TradingLatch(store.load())
     hosts = [
         StrategyHost(
             host_name(strategy_id),
@@ -121,6 +147,7 @@ def build_core(
             kinds=kinds,
             columns_of=columns_of,
             gate=GATE,
+            slice_sizes=slice_sizes(config, instruments),
             **shared,
         )
         for strategy_id, strategy in strategies.items()
@@ -128,8 +155,24 @@ def build_core(
     stop = stop_run if config.supervision.strategy == "stop" else None
     return [
         *hosts,
-        RiskGate(GATE, limits=config.risk, calendar=calendar, router=ROUTER, **shared),
-        OrderRouter(ROUTER, venue=VENUE, keep_closed=config.orders.keep_closed),
+        RiskGate(
+            GATE,
+            limits=config.risk,
+            calendar=calendar,
+            router=ROUTER,
+            latch=latch,
+            store=store,
+            **shared,
+        ),
+        Monitor(MONITOR, guards=GuardBounds.of(config.risk), instruments=by_symbol),
+        OrderRouter(
+            ROUTER,
+            venue=VENUE,
+            gate=GATE,
+            latch=latch,
+            intent_ttl=bounds(config.risk).intent_ttl,
+            keep_closed=config.orders.keep_closed,
+        ),
         SimVenue(
             VENUE,
             fill=config.fill,
@@ -141,6 +184,17 @@ def build_core(
         Controller(CONTROLLER, stop_run=stop),
         Recorder(RECORDER, journal=journal),
     ]
+
+
+def slice_sizes(config: Config, instruments: Sequence[Instrument]) -> dict[str, SymbolBounds]:
+    """Give what one closing order of each symbol may be at most (decision D14)."""
+    return {i.symbol: symbol_bounds(config.risk, i) for i in instruments}
+
+
+def latch_store(config: Config) -> LatchStore:
+    """Open what keeps the trading state over a restart."""
+    path = config.run.latch
+    return MemoryLatchStore() if path is None else FileLatchStore(Path(path))
 
 
 def host_name(strategy_id: str) -> str:

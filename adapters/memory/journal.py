@@ -19,6 +19,7 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     PositionChanged,
+    ReplaceDenied,
     ReplaceRejected,
     RiskEvent,
     StrategyFailed,
@@ -226,6 +227,7 @@ class FrameJournal:
             Signal: self._signals.rows.append,
             RiskEvent: self._risk_events.rows.append,
             ReplaceRejected: self._count_refusal,
+            ReplaceDenied: self._count_refusal,
             StrategyFailed: self.failures.append,
             **{kind: table.rows.append for kind, table in self._ends.items()},
         }
@@ -236,7 +238,7 @@ class FrameJournal:
         self._orders.fills_before.append(fills.packed + len(fills.rows))
         self._verdicts.rows.append(event.verdict)
 
-    def _count_refusal(self, event: ReplaceRejected) -> None:
+    def _count_refusal(self, event: ReplaceDenied | ReplaceRejected) -> None:
         self.refusals[event.reason] += 1
 
     def write(self, events: Sequence[Any]) -> None:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
+from engine.domain.latch import TradingState
 from engine.domain.orders import Order
 from engine.domain.risk import Verdict
+
+__all__ = [
+    "CancelOrder",
+    "ClosePosition",
+    "KillSwitch",
+    "OrderApproved",
+    "ReplaceApproved",
+    "ReplaceOrder",
+    "SetSymbolState",
+    "SetTradingState",
+    "StopStrategy",
+    "SubmitOrder",
+    "TradingState",
+]
 
 
 class SubmitOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="submit_order"):
@@ -23,10 +36,17 @@ class SubmitOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="s
 
 
 class OrderApproved(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_approved"):
-    """Risk gate to router: the permission to send exactly this order. Only the gate makes one."""
+    """Risk gate to router: the permission to send exactly this order. Only the gate makes one.
+
+    Attributes:
+        order: the order.
+        verdict: the gate's answer.
+        closing: the engine itself closes a position; it may leave when trading is halted.
+    """
 
     order: Order
     verdict: Verdict
+    closing: bool = False
 
 
 class CancelOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="cancel_order"):
@@ -72,30 +92,56 @@ class ReplaceApproved(
     verdict: Verdict
 
 
-class TradingState(StrEnum):
-    """What the gate lets through: all, only what reduces risk, or nothing new."""
-
-    ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"
-    HALTED = "HALTED"
-
-
 class SetTradingState(msgspec.Struct, frozen=True, kw_only=True, tag="set_trading_state"):
-    """Operator or monitor to risk gate.
+    """Operator to risk gate: enter a state; ACTIVE resumes whatever has halted.
 
     Attributes:
-        state: the state to enter.
+        state: the state to enter; it holds until an operator sets another.
         reason: why, for the record.
         ts_init: time of the cause, UTC nanoseconds.
+        strategy_id: whose state; None is the account's.
     """
 
     state: TradingState
     reason: str
     ts_init: int
+    strategy_id: str | None = None
+
+
+class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch"):
+    """Operator to risk gate: halt, cancel every working order and, if asked to, go flat.
+
+    Attributes:
+        reason: why, for the record.
+        ts_init: time of the cause, UTC nanoseconds.
+        flatten: close every position too, in slices of at most ``risk.max_order_size``.
+    """
+
+    reason: str
+    ts_init: int
+    flatten: bool = False
+
+
+class SetSymbolState(msgspec.Struct, frozen=True, kw_only=True, tag="set_symbol_state"):
+    """Venue, router or operator to risk gate: trading in a symbol halts or goes on.
+
+    Attributes:
+        symbol: which.
+        halted: whether no order in it may leave.
+        reason: why, for the record.
+        ts_init: time of the cause, UTC nanoseconds.
+    """
+
+    symbol: str
+    halted: bool
+    reason: str
+    ts_init: int
 
 
 class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, tag="close_position"):
-    """Monitor to strategy host: cancel the strategy's orders in the symbol and go flat there.
+    """Gate or monitor to strategy host: cancel its orders in the symbol and go flat there.
+
+    The closing orders are sliced to ``risk.max_order_size``.
 
     Attributes:
         strategy_id: whose position.

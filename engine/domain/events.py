@@ -21,6 +21,25 @@ class OrderDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="o
     verdict: Verdict
 
 
+class ReplaceDenied(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="replace_denied"):
+    """The risk gate refused a replacement; it was never sent and the order works on as it was.
+
+    Attributes:
+        client_order_id: which order.
+        verdict: the gate's answer, on the order as it would have become.
+        ts_event: UTC nanoseconds.
+    """
+
+    client_order_id: str
+    verdict: Verdict
+    ts_event: int
+
+    @property
+    def reason(self) -> str:
+        """The code of the check that failed."""
+        return "" if self.verdict.code is None else self.verdict.code.name
+
+
 class OrderSubmitted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_submitted"):
     """The router handed the order to its venue; PENDING_NEW."""
 
@@ -44,6 +63,17 @@ class OrderAccepted(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
 
 class OrderRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_rejected"):
     """The venue refused the order; its words are kept verbatim."""
+
+    client_order_id: str
+    reason: str
+    ts_event: int
+
+
+class OrderUnknown(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order_unknown"):
+    """Nobody can say what became of the order: a time-out, a lost connection, an unclear answer.
+
+    It keeps its reservation until the venue says what it is; age never makes it rejected (P3).
+    """
 
     client_order_id: str
     reason: str
@@ -137,7 +167,7 @@ class CancelRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
 class ReplaceRejected(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="replace_rejected"
 ):
-    """A replace was refused, by the gate or by the venue; the order works on as it was."""
+    """A replace was refused by the router or the venue; the order works on as it was."""
 
     client_order_id: str
     reason: str

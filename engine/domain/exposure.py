@@ -1,21 +1,27 @@
 """Exposure of an account: what is held and what could still be, valued at the latest prices.
 
-Worst case means: all that is held and working on the side that hurts. Totals are kept running,
-so a check costs a look at each active symbol and arithmetic only where a price has moved.
+Worst case means: all that is held and working on the side that hurts, of each strategy by itself
+and then added up. Strategies that hold opposite positions in a symbol do not cancel out: either
+may close its own at any time, and that must not break a limit.
+
+Totals are kept running. A price that moves by n moves each of them by n times what one price unit
+is worth there, so marking is a few multiplications an event and a check costs the same with ten
+thousand positions as with one.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.domain.money import div_half_even
 from engine.domain.orders import Order, Side
-from engine.domain.risk import CheckInputs
+from engine.domain.risk import NO_LIMIT, PPM, SymbolBounds
 
-__all__ = ["Exposure", "ExposureBook", "LatestEvent"]
+__all__ = ["Exposure", "ExposureBook", "LatestEvent", "Market", "Measured", "Total"]
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY = Side.BUY
@@ -29,201 +35,330 @@ class LatestEvent(Protocol):
         """The latest market event, None before the first."""
 
 
-class Exposure:
-    """Account-wide exposure in one symbol, valued at the latest price it was looked at with.
+class Total:
+    """Sums over exposures: of the account, of a strategy or of a sector.
+
+    Amounts are in *fine units*, cash units times the book's ``grain``, so that every symbol's
+    price times quantity is a whole number of them and nothing is rounded before it is read.
 
     Attributes:
-        symbol: instrument.
-        instrument: its scales.
-        quantity: signed quantity held by all strategies together, in quantity units.
+        equity: cash plus the signed value of what is held (of a strategy: what it has earned or
+            lost since it began; of a sector: only the value).
+        worst: unsigned worst-case value.
+        gross: unsigned value of what is held.
+        alarm: equity at or below which somebody wants to know; None never.
+        maintenance_ppm: equity below this share of ``gross`` is told too.
+    """
+
+    __slots__ = ("alarm", "equity", "gross", "maintenance_ppm", "name", "worst")
+
+    def __init__(self, name: str, equity: int = 0, maintenance_ppm: int = 0) -> None:
+        self.name = name
+        self.equity = equity
+        self.worst = 0
+        self.gross = 0
+        self.alarm = -NO_LIMIT
+        self.maintenance_ppm = maintenance_ppm
+
+
+class Exposure:
+    """What one strategy holds and works in one symbol.
+
+    Attributes:
+        market: the symbol.
+        totals: the sums it is part of.
+        quantity: signed quantity held, in quantity units.
         buys: unsigned quantity of working buys that are not reduce-only.
         sells: likewise of sells.
-        px: price it was last valued at, in price units.
-        worst_qty: unsigned worst-case quantity at the last valuation.
-        held_per_px: signed quantity held at the last valuation times the value of a price unit.
-        worst_per_px: the same of the worst case: a price that moves by n moves the value by n
-            of these (over ``divisor``), which is all that marking needs.
-        seen: the market event it was last valued with; None when quantities have changed since,
-            so that a booking costs no valuation: the next order that is judged does one.
-        warned: whether its size has been warned about.
+        worst_qty: unsigned worst-case quantity.
+        held_per_px: what a price unit is worth on what is held, in fine units, signed.
+        worst_per_px: the same of the worst case, unsigned.
+        gross_per_px: the same of what is held, unsigned.
     """
 
     __slots__ = (
-        "buys",
-        "divisor",
-        "factor",
-        "held_per_px",
-        "instrument",
-        "lane",
-        "px",
-        "quantity",
-        "seen",
-        "sells",
-        "symbol",
-        "warned",
-        "worst_per_px",
-        "worst_qty",
-    )
+        "buys", "gross_per_px", "held_per_px", "market", "quantity", "sells", "totals",
+        "worst_per_px", "worst_qty",
+    )  # fmt: skip
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, market: Market, totals: tuple[Total, ...]) -> None:
+        self.market = market
+        self.totals = totals
+        self.quantity = self.buys = self.sells = self.worst_qty = 0
+        self.held_per_px = self.worst_per_px = self.gross_per_px = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing is held and nothing works."""
+        return not (self.quantity or self.buys or self.sells)
+
+
+class Market:
+    """One symbol: its price and everybody's exposure in it.
+
+    Attributes:
+        instrument: its scales.
+        bounds: its limits.
+        lane: its latest market event.
+        px: the price that the totals are valued at, in price units.
+        seen: the market event that gave it.
+        fine: fine units of one price unit times one quantity unit.
+        exposures: by strategy; those that are not idle.
+        worst_qty: unsigned worst-case quantity, all strategies.
+        bids: prices of own working buy limit orders, ascending (``asks`` likewise of sells).
+        is_halted: whether trading in it is halted.
+        is_watched: whether its market events are heard.
+        warned: whether the size of the position has been warned about.
+    """
+
+    __slots__ = (
+        "_resting", "asks", "bids", "bounds", "exposures", "fine", "instrument", "is_halted",
+        "is_watched", "lane", "px", "sector", "seen", "warned", "worst_qty",
+    )  # fmt: skip
+
+    def __init__(self, instrument: Instrument, bounds: SymbolBounds, fine: int) -> None:
         self.instrument = instrument
-        self.symbol = instrument.symbol
-        self.factor, self.divisor = instrument.cash_scale()
-        self.quantity = self.buys = self.sells = 0
-        self.px = self.worst_qty = self.held_per_px = self.worst_per_px = 0
+        self.bounds = bounds
+        self.fine = fine
+        self.sector: Total | None = None
         self.lane: LatestEvent | None = None
+        self.px = 0
         self.seen: Any = None
+        self.exposures: dict[str, Exposure] = {}
+        self.worst_qty = 0
+        self.bids: list[int] = []
+        self.asks: list[int] = []
+        self._resting: dict[str, tuple[list[int], list[int]]] = {}
+        self.is_halted = False
+        self.is_watched = False
         self.warned = False
 
-    def value(self, quantity: int, px: int) -> int:
-        """Value a quantity at a price in cash units, rounded half to even."""
-        amount = quantity * px * self.factor
-        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+    def rest(self, order_id: str, side: Side, px: int) -> None:
+        """Note a price at which an own order works, or may come to."""
+        ladder = self.bids if side is _BUY else self.asks
+        insort(ladder, px)
+        self._resting.setdefault(order_id, (ladder, []))[1].append(px)
 
-    @property
-    def held_value(self) -> int:
-        """Signed value of what was held at the last valuation, in cash units."""
-        amount = self.held_per_px * self.px
-        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+    def unrest(self, order_id: str) -> None:
+        """Forget the prices of an order; one that has none is ignored."""
+        ladder, prices = self._resting.pop(order_id, _NOWHERE)
+        for px in prices:
+            del ladder[bisect_left(ladder, px)]
 
-    @property
-    def worst_value(self) -> int:
-        """Unsigned value of the worst case at the last valuation, in cash units."""
-        amount = self.worst_per_px * self.px
-        return amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+_NOWHERE: tuple[list[int], list[int]] = ([], [])
+
+
+class Measured(NamedTuple):
+    """The exposure part of :class:`~engine.domain.risk.CheckInputs`, in its order."""
+
+    buys: int
+    order_value: int
+    short_after: int
+    position_before: int
+    position_after: int
+    exposure_after: int
+    net_after: int
+    sector_after: int
+    cash_after: int
+    strategy_exposure: int
+    equity: int
 
 
 class ExposureBook:
-    """Exposure of one account, symbol by symbol and in total.
+    """Exposure of one account.
 
     Args:
         instruments: scales by symbol.
+        bounds_of: limits of each symbol.
+        cash: opening cash, in cash units.
+        maintenance_ppm: maintenance margin of the account.
 
     Attributes:
         latest: gives the view of a symbol's latest market event; set before the first use.
-        exposures: every symbol of the account.
-        active: those in which something is held or working.
-        held_value: signed value of all that is held, in cash units, as of the last marking.
-        worst_value: unsigned worst-case value of all symbols, likewise.
+        grain: fine units of a cash unit.
+        cash: cash of the account, in cash units.
+        account: its totals.
+        strategies: totals of each strategy.
     """
 
     latest: Callable[[str], LatestEvent]
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
-        self.exposures = {symbol: Exposure(item) for symbol, item in instruments.items()}
-        self.active: dict[str, Exposure] = {}
-        self.held_value = 0
-        self.worst_value = 0
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        bounds_of: Callable[[Instrument], SymbolBounds],
+        cash: int,
+        maintenance_ppm: int,
+    ) -> None:
+        self.grain = max((i.cash_scale()[1] for i in instruments.values()), default=1)
+        self.cash = cash
+        self.account = Total("", cash * self.grain, maintenance_ppm)
+        self.strategies: dict[str, Total] = {}
+        self._sectors: dict[str, Total] = {}
+        self.markets = {s: self._market(i, bounds_of(i)) for s, i in instruments.items()}
 
-    def of(self, symbol: str) -> Exposure:
-        """Give the exposure in a symbol.
+    def _market(self, instrument: Instrument, bounds: SymbolBounds) -> Market:
+        factor, divisor = instrument.cash_scale()
+        market = Market(instrument, bounds, factor * (self.grain // divisor))
+        if instrument.sector is not None:
+            market.sector = self._sectors.setdefault(instrument.sector, Total(instrument.sector))
+        return market
 
-        Raises:
-            KeyError: the account has no such instrument.
+    def strategy(self, strategy_id: str) -> Total:
+        """Give a strategy's totals."""
+        total = self.strategies.get(strategy_id)
+        if total is None:
+            total = self.strategies[strategy_id] = Total(strategy_id)
+        return total
+
+    def exposure(self, market: Market, strategy_id: str) -> Exposure:
+        """Give a strategy's exposure in a symbol; an idle one is in no total yet."""
+        found = market.exposures.get(strategy_id)
+        if found is None:
+            totals = [self.account, self.strategy(strategy_id)]
+            if market.sector is not None:
+                totals.append(market.sector)
+            found = Exposure(market, tuple(totals))
+        return found
+
+    def cash_units(self, fine: int) -> int:
+        """Turn fine units into cash units, rounded half to even."""
+        return fine if self.grain == 1 else div_half_even(fine, self.grain)
+
+    # What is held and works.
+
+    def resize(self, strategy_id: str, exposure: Exposure) -> bool:
+        """Carry changed quantities of an exposure into the totals.
+
+        Returns:
+            Whether the symbol has any exposure now.
         """
-        exposure = self.exposures[symbol]
-        if exposure.lane is None:
-            exposure.lane = self.latest(symbol)
-        return exposure
+        market, quantity = exposure.market, exposure.quantity
+        longest, shortest = quantity + exposure.buys, exposure.sells - quantity
+        worst = longest if longest > shortest else shortest
+        market.worst_qty += worst - exposure.worst_qty
+        exposure.worst_qty = worst
+        fine, px = market.fine, market.px
+        held_per_px, worst_per_px = quantity * fine, worst * fine
+        gross_per_px = held_per_px if quantity >= 0 else -held_per_px
+        held = (held_per_px - exposure.held_per_px) * px
+        more = (worst_per_px - exposure.worst_per_px) * px
+        gross = (gross_per_px - exposure.gross_per_px) * px
+        exposure.held_per_px = held_per_px
+        exposure.worst_per_px = worst_per_px
+        exposure.gross_per_px = gross_per_px
+        for total in exposure.totals:
+            total.equity += held
+            total.worst += more
+            total.gross += gross
+        if exposure.is_idle:
+            market.exposures.pop(strategy_id, None)
+            return bool(market.exposures)
+        market.exposures[strategy_id] = exposure
+        return True
 
-    def work(self, exposure: Exposure, side: Side, quantity: int) -> None:
-        """Add to (or take off) what works on one side of a symbol.
+    def pay(self, exposure: Exposure, cash: int) -> None:
+        """Take in the account's cash after a fill of an exposure, in cash units."""
+        change = (cash - self.cash) * self.grain
+        self.cash = cash
+        account, strategy = exposure.totals[0], exposure.totals[1]
+        account.equity += change
+        strategy.equity += change
 
-        Call it after changing ``exposure.quantity`` too; a quantity of zero is fine.
+    # What it is worth.
+
+    def mark(self, market: Market, event: Any) -> bool:
+        """Value a symbol at a market event; say whether an alarm went off.
+
+        An event of every symbol that has exposure comes by here, so it is short.
         """
-        if side is _BUY:
-            exposure.buys += quantity
-        else:
-            exposure.sells += quantity
-        exposure.seen = None
-        if exposure.buys or exposure.sells or exposure.quantity:
-            self.active[exposure.symbol] = exposure
-        elif self.active.pop(exposure.symbol, None) is not None:
-            self.held_value -= exposure.held_value
-            self.worst_value -= exposure.worst_value
-            exposure.held_per_px = exposure.worst_per_px = exposure.worst_qty = 0
-            exposure.warned = False
+        px = event.close_px if type(event) is Bar else event.last_px
+        market.seen = event
+        move = px - market.px
+        if not move:
+            return False
+        market.px = px
+        rings = False
+        for exposure in market.exposures.values():
+            gain = exposure.held_per_px * move
+            worst = exposure.worst_per_px * move
+            gross = exposure.gross_per_px * move
+            for total in exposure.totals:
+                total.equity += gain
+                total.worst += worst
+                total.gross += gross
+            if gain < 0:
+                account, strategy = exposure.totals[0], exposure.totals[1]
+                if (
+                    account.equity <= account.alarm
+                    or strategy.equity <= strategy.alarm
+                    or account.equity * PPM < account.gross * account.maintenance_ppm
+                ):
+                    rings = True
+        return rings
 
     def measure(
-        self, order: Order, exposure: Exposure, last: Any, cash: int, day_start: int
-    ) -> CheckInputs:
-        """Look at everything the measured checks of one order need.
+        self, order: Order, exposure: Exposure, exempt: int, reserved: tuple[int, int]
+    ) -> Measured:
+        """Look at what an order would make of the exposure.
 
         Args:
-            order: the order, not yet counted in the book.
-            exposure: of its symbol.
-            last: latest market event of its symbol.
-            cash: cash of the account, in cash units.
-            day_start: equity at the start of the trading day, in cash units.
+            order: the order, not yet counted in the book; its symbol is marked.
+            exposure: of its strategy in its symbol.
+            exempt: above zero for an order that can only reduce: it changes nothing.
+            reserved: value of working buys and of working sells, in cash units.
         """
-        if last is not exposure.seen:
-            self._mark(exposure, last)
-        active = self.active
-        if len(active) > 1 or (active and exposure.symbol not in active):
-            self.mark()
-        quantity, px = order.order_qty, exposure.px
+        market, account = exposure.market, exposure.totals[0]
+        quantity, px, fine = order.order_qty, market.px, market.fine
         own_px = order.limit_px or order.stop_px or px
-        before_value = after_value = exposure.worst_value
-        exempt = shorts = 0
-        if order.reduce_only:
-            exempt = 1
-        else:
-            if order.side is _BUY:
+        value = quantity * own_px * fine
+        buys = order.side is _BUY
+        short_after = more = 0
+        if not exempt:
+            if buys:
                 after = exposure.quantity + exposure.buys + quantity
             else:
                 after = exposure.sells - exposure.quantity + quantity
-                shorts = 1 if after > 0 else 0
-            if after > exposure.worst_qty:
+                if after > 0:
+                    short_after = after + self._other_shorts(exposure)
+            worst_qty = exposure.worst_qty
+            if after > worst_qty:
                 # A limit above the market can fill there: the worst price counts.
-                after_value = exposure.value(after, own_px if own_px > px else px)
-        return CheckInputs(
-            exposure.value(quantity, own_px),
-            before_value,
-            after_value,
-            self.worst_value - before_value + after_value,
-            cash + self.held_value,
-            day_start,
-            exempt,
-            shorts,
+                more = after * (own_px if own_px > px else px) * fine - worst_qty * px * fine
+        before = market.worst_qty * px * fine
+        sector = 0 if market.sector is None else market.sector.worst + more
+        amounts: tuple[int, ...] = (
+            value, before, before + more, account.worst + more, sector,
+            exposure.totals[1].worst + more, account.equity,
+        )  # fmt: skip
+        if self.grain != 1:
+            amounts = tuple([div_half_even(amount, self.grain) for amount in amounts])
+        value, before, position, worst, sector, strategy, equity = amounts
+        held, reserving = equity - self.cash, 0 if exempt else value
+        bought, sold = reserved
+        if buys:
+            bought += reserving
+        else:
+            sold += reserving
+        long, short = held + bought, sold - held
+        return Measured(
+            1 if buys else 0,
+            value,
+            short_after,
+            before,
+            position,
+            worst,
+            long if long > short else short,
+            sector,
+            self.cash - bought,
+            strategy,
+            equity,
         )
 
-    def mark(self) -> None:
-        """Bring the totals up to the latest prices: what has not moved costs a look.
-
-        Written out for the common case, a price that moved under unchanged quantities: with many
-        positions this loop is most of a check.
-        """
-        held_move = worst_move = 0
-        for exposure in self.active.values():
-            last = exposure.lane.last  # type: ignore[union-attr]  # active: `of` gave it a lane
-            if last is exposure.seen:
-                continue
-            if exposure.seen is None or exposure.divisor != 1:
-                self._mark(exposure, last)
-                continue
-            exposure.seen = last
-            px = last.close_px if type(last) is Bar else last.last_px
-            move = px - exposure.px
-            if move:
-                exposure.px = px
-                held_move += exposure.held_per_px * move
-                worst_move += exposure.worst_per_px * move
-        self.held_value += held_move
-        self.worst_value += worst_move
-
-    def _mark(self, exposure: Exposure, last: Any) -> None:
-        """Value one symbol at its latest price and carry the change into the totals."""
-        self.held_value -= exposure.held_value
-        self.worst_value -= exposure.worst_value
-        exposure.seen = last
-        if last is not None:
-            exposure.px = last.close_px if type(last) is Bar else last.last_px
-        quantity = exposure.quantity
-        worst, short = quantity + exposure.buys, exposure.sells - quantity
-        if short > worst:
-            worst = short
-        exposure.worst_qty = worst
-        exposure.held_per_px = quantity * exposure.factor
-        exposure.worst_per_px = worst * exposure.factor
-        self.held_value += exposure.held_value
-        self.worst_value += exposure.worst_value
+    def _other_shorts(self, exposure: Exposure) -> int:
+        others = 0
+        for other in exposure.market.exposures.values():
+            if other is not exposure:
+                others += max(other.sells - other.quantity, 0)
+        return others

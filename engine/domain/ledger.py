@@ -20,6 +20,10 @@ class AccountKind(StrEnum):
     POSITION = "POSITION"
     REALIZED = "REALIZED"
     COMMISSION = "COMMISSION"
+    RESERVED = "RESERVED"
+    """What working orders of a strategy in a symbol could still cost or bring."""
+    RESERVATIONS = "RESERVATIONS"
+    """The other side of every reservation."""
 
 
 class Account:
@@ -127,6 +131,19 @@ class Books:
         position.balance += cost_change
         realized.balance -= gain
         commission.balance += fee
+
+    def reserve(self, reserved: Account, reservations: Account, change: int) -> None:
+        """Apply the entry of a reservation that grew or shrank, in cash units.
+
+        Written out like :meth:`post_fill`, for it runs several times an order.
+
+        Raises:
+            InvariantError: the accounts have different currencies.
+        """
+        if reserved.currency != reservations.currency:
+            raise InvariantError(f"an entry mixes {reserved.currency} and {reservations.currency}")
+        reserved.balance += change
+        reservations.balance -= change
 
     def total(self, kind: AccountKind, currency: str) -> int:
         """Give the sum of all accounts of a kind in a currency."""

@@ -18,6 +18,7 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    OrderUnknown,
     ReplaceRejected,
 )
 from engine.domain.orders import TERMINAL, OrderStatus
@@ -32,10 +33,15 @@ _WORKING: dict[type, OrderStatus] = {
     OrderCanceled: _S.CANCELED,
     OrderExpired: _S.EXPIRED,
     OrderRejected: _S.REJECTED,
+    OrderUnknown: _S.UNKNOWN,
 }
 
 TRANSITIONS: dict[OrderStatus, dict[type, OrderStatus]] = {
-    _S.INITIALIZED: {OrderDenied: _S.DENIED, OrderSubmitted: _S.PENDING_NEW},
+    _S.INITIALIZED: {
+        OrderDenied: _S.DENIED,
+        OrderSubmitted: _S.PENDING_NEW,
+        OrderCanceled: _S.CANCELED,
+    },
     _S.PENDING_NEW: {**_WORKING, OrderAccepted: _S.ACCEPTED},
     _S.ACCEPTED: {
         **_WORKING,

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from engine.analytics.notional import notional
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_UNIT
-from engine.domain.risk import CheckInputs, DenyCode, RiskLimits, checks
+from engine.domain.risk import (
+    SPEC_OF,
+    Bounds,
+    CheckInputs,
+    DenyCode,
+    RiskLimits,
+    bounds,
+    check_of,
+    symbol_bounds,
+)
 
 __all__ = ["fills_frame", "instances_frame", "orders_frame", "per", "verdicts_frame"]
 
@@ -156,52 +166,67 @@ EXPLAINED_PER_CODE = 200
 """Denials of each code that get a sentence; the numbers of all of them are in the columns."""
 
 
-def verdicts_frame(verdicts: pl.DataFrame, limits: RiskLimits) -> pl.DataFrame:
+SHOWN_AMOUNTS = (
+    "order_value", "position_before", "position_after", "exposure_after", "equity",
+    "day_start_equity",
+)  # fmt: skip
+
+
+def verdicts_frame(
+    verdicts: pl.DataFrame,
+    orders: pl.DataFrame,
+    limits: RiskLimits,
+    instruments: Sequence[Instrument],
+) -> pl.DataFrame:
     """Turn verdicts into currency and explain the denials.
 
+    Args:
+        verdicts: one row per verdict, with every input of its checks as integers.
+        orders: one row per order, in the same order.
+        limits: the limits file.
+        instruments: scales.
+
     Returns:
-        One row per order: ``order_id, ts, approved, code``, the inputs of the checks in currency
-        (Float64; null where an earlier check had failed) and ``detail``, a sentence on the first
-        denials of each code.
+        One row per order: ``order_id, ts, approved, code``, the amounts the main checks looked at
+        in currency (Float64; null where an earlier check had failed) and ``detail``, a sentence
+        on the first denials of each code.
     """
-    names = list(CheckInputs._fields)
-    amounts = [n for n in names if n not in ("exempt", "shorts")]
     ranked = verdicts.with_columns(
-        pl.int_range(pl.len()).over("code").alias("rank"),
+        orders["symbol"], pl.int_range(pl.len()).over("code").alias("rank")
     )
-    wanted = ranked.filter(
-        pl.col("code").is_not_null() & (pl.col("rank") < EXPLAINED_PER_CODE)
-    ).select("order_id", "code", *names)
-    details = [_detail(row, limits) for row in wanted.iter_rows(named=True)]
+    wanted = ranked.filter(pl.col("code").is_not_null() & (pl.col("rank") < EXPLAINED_PER_CODE))
+    by_symbol = {instrument.symbol: instrument for instrument in instruments}
+    bound = bounds(limits)
+    details = [
+        _detail(row, limits, bound, by_symbol[row["symbol"]])
+        for row in wanted.iter_rows(named=True)
+    ]
     explained = pl.DataFrame(
         {"order_id": wanted["order_id"], "detail": details},
         schema_overrides={"detail": pl.String},
-    )
+    ).unique("order_id", keep="first", maintain_order=True)
     return verdicts.join(explained, on="order_id", how="left", maintain_order="left").select(
         "order_id",
         "ts",
         pl.col("code").is_null().alias("approved"),
         "code",
-        *(per(pl.col(name), CASH_UNIT).alias(name) for name in amounts),
-        (pl.col("exempt") == 1).alias("exempt"),
-        (pl.col("shorts") == 1).alias("shorts"),
+        *(per(pl.col(name), CASH_UNIT).alias(name) for name in SHOWN_AMOUNTS),
+        (pl.col("exempt") > 0).alias("exempt"),
         "detail",
     )
 
 
-def _detail(row: dict[str, object], limits: RiskLimits) -> str:
+def _detail(row: dict[str, Any], limits: RiskLimits, bound: Bounds, instrument: Instrument) -> str:
     code = DenyCode[str(row["code"])]
     if row["order_value"] is None:
         return code.meaning
-    inputs = CheckInputs(**{name: row[name] for name in CheckInputs._fields})  # type: ignore[arg-type]
-    for check in checks(inputs, limits):
-        if check.code is code and check.limit is not None and code is not DenyCode.SHORT_SELLING:
-            value, limit = _told_apart(check.value, check.limit, share=code in _SHARES)
-            return f"{code.meaning} Measured {value}, limit {limit}."
-    return code.meaning
-
-
-_SHARES = {DenyCode.POSITION_SIZE, DenyCode.BUYING_POWER}
+    inputs = CheckInputs(**{name: row[name] for name in CheckInputs._fields})
+    check = check_of(code, inputs, bound, symbol_bounds(limits, instrument), instrument)
+    if check is None or check.limit is None or SPEC_OF[code].rule == "none":
+        return code.meaning
+    share = SPEC_OF[code].unit == "share"
+    value, limit = _told_apart(check.value, check.limit, share=share)
+    return f"{code.meaning} Measured {value}, limit {limit}."
 
 
 def _told_apart(value: float, limit: float, *, share: bool) -> tuple[str, str]:

@@ -24,8 +24,8 @@ FILES = frozenset(
         *(
             f"{name}.parquet"
             for name in (
-                "orders", "fills", "trades", "instances", "equity", "verdicts", "signals",
-                "risk_events", "dropped",
+                "orders", "fills", "trades", "instances", "equity", "verdicts", "check_inputs",
+                "signals", "risk_events", "dropped",
             )
         ),
         "summary.json", "statistics.json", "manifest.json", "report.html",

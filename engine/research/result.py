@@ -65,6 +65,7 @@ class BacktestResult:
     instances: pl.DataFrame
     equity: pl.DataFrame
     verdicts: pl.DataFrame
+    check_inputs: pl.DataFrame
     signals: pl.DataFrame
     risk_events: pl.DataFrame
     dropped: pl.DataFrame
@@ -85,7 +86,15 @@ class BacktestResult:
         """
         absolute = Path(folder).absolute()
         with new_folder(absolute) as partial:
-            for name in ("orders", "fills", "trades", "instances", "equity", "verdicts"):
+            for name in (
+                "orders",
+                "fills",
+                "trades",
+                "instances",
+                "equity",
+                "verdicts",
+                "check_inputs",
+            ):
                 getattr(self, name).write_parquet(partial / f"{name}.parquet")
             for name in ("signals", "risk_events", "dropped"):
                 frame = getattr(self, name)
@@ -168,7 +177,8 @@ def summarize(
         trades=_timed(trades),
         instances=_timed(instances_frame(journal.signals(), trades, raw_orders, fills)),
         equity=_timed(equity),
-        verdicts=_timed(verdicts_frame(verdicts, config.risk)),
+        verdicts=_timed(verdicts_frame(verdicts, raw_orders, config.risk, instruments)),
+        check_inputs=verdicts.drop("ts", "code"),
         signals=_timed(journal.signals()),
         risk_events=_timed(journal.risk_events()),
         dropped=data.dropped,

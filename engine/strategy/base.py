@@ -364,8 +364,10 @@ class Strategy:
     def close(self, symbol: str, *, tag: str | None = None) -> OrderHandle | None:
         """Go flat: cancel the symbol's open orders and send a reduce-only market order.
 
+        A position worth more than ``risk.max_order_size`` is closed by several orders.
+
         Returns:
-            The order that closes, None when there is nothing to close.
+            The order that closes, the first of several; None when there is nothing to close.
         """
         desk = self._desk
         if not desk.orders and not self.position(symbol).units:

@@ -19,6 +19,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import MAX_UNITS, round_units, to_units
 from engine.domain.orders import Order, OrderType, Side, TimeInForce
+from engine.domain.risk import SymbolBounds
 from engine.domain.signals import Signal
 from engine.errors import UnknownSymbolError
 from engine.runtime.actor import Context
@@ -45,6 +46,7 @@ class Desk:
         cash: opening cash of the account, in cash units.
         time_in_force: used when an order names none.
         history: how many bars of each symbol ``bars`` keeps.
+        slice_sizes: limits that a closing order is sliced to (decision D14), by symbol.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Desk:
         cash: int,
         time_in_force: TimeInForce,
         history: int,
+        slice_sizes: Mapping[str, SymbolBounds],
     ) -> None:
         self.strategy_id = strategy_id
+        self._slice_sizes = slice_sizes
         self.instruments = instruments
         self.last = ctx.last
         self.event: Any = None
@@ -258,7 +262,29 @@ class Desk:
         reduces = difference * held < 0
         reduce_only = reduces and abs(units) < abs(held) and units * held >= 0
         side = Side.BUY if difference > 0 else Side.SELL
-        return self.market(symbol, side, abs(difference), reduce_only=reduce_only, tag=tag)
+        if reduce_only:
+            return self._reduce(symbol, side, abs(difference), tag)
+        return self.market(symbol, side, abs(difference), tag=tag)
+
+    def _reduce(self, symbol: str, side: Side, units: int, tag: str | None) -> OrderHandle:
+        """Send reduce-only market orders of no more than one order may be; give the first."""
+        most = self._slice(symbol)
+        first = self.market(symbol, side, min(units, most), reduce_only=True, tag=tag)
+        while units > most:
+            units -= most
+            self.market(symbol, side, min(units, most), reduce_only=True, tag=tag)
+        return first
+
+    def _slice(self, symbol: str) -> int:
+        """Give the largest quantity that one order may have at the latest price, in whole lots."""
+        own, last = self._slice_sizes[symbol], self.last(symbol)
+        if last is None or last.last_px <= 0:
+            return own.max_qty
+        instrument = self.instruments[symbol]
+        factor, divisor = instrument.cash_scale()
+        most: int = min(own.max_order * divisor // (last.last_px * factor), own.max_qty)
+        # A price above the limit cannot be sliced: one lot at a time, for the gate to judge.
+        return max(most - most % instrument.lot_size, instrument.lot_size)
 
     def projected(self, symbol: str) -> int:
         """Give the position once every open market order has filled, in quantity units."""
@@ -302,22 +328,18 @@ class Desk:
             self.held.pop(position.symbol, None)
 
     def close(self, symbol: str, tag: str | None) -> OrderHandle | None:
-        """Cancel the symbol's open orders and send one reduce-only order that goes flat."""
+        """Cancel the symbol's open orders and send reduce-only orders that go flat."""
         units = self.positions[symbol].units
-        working = None
-        for handle in self.orders.values():
-            order = handle.order
-            if order.symbol != symbol:
-                continue
-            closes = order.reduce_only and order.order_type is OrderType.MARKET
-            if closes and handle.leaves_qty == abs(units):
-                working = handle
-            else:
+        mine = [handle for handle in self.orders.values() if handle.symbol == symbol]
+        closing = [h for h in mine if h.order.reduce_only and h.order.order_type is _MARKET]
+        covered = units and sum(handle.leaves_qty for handle in closing) == abs(units)
+        for handle in mine:
+            if not (covered and handle in closing):
                 self.cancel(handle)
-        if working is not None or not units:
-            return working
+        if not units:
+            return None
         side = Side.SELL if units > 0 else Side.BUY
-        return self.market(symbol, side, abs(units), reduce_only=True, tag=tag)
+        return closing[0] if covered else self._reduce(symbol, side, abs(units), tag)
 
     def cancel(self, handle: OrderHandle) -> None:
         """Ask for an order to be taken off; nothing happens when it has ended."""

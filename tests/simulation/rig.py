@@ -23,17 +23,15 @@ from engine.runtime.cell import Cell
 from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events
 from engine.strategy.base import Strategy
 from engine.wiring import build_core, host_name, routes
+from tests.limits import UNLIMITED
 
 MINUTE = 60 * 10**9
 START = 1_600_000_020 * 10**9  # a full minute
 NO_LIMITS: dict[str, Any] = {
-    "risk.min_order_size": "unlimited",
-    "risk.max_order_size": "unlimited",
-    "risk.max_position_size": "unlimited",
-    "risk.max_total_exposure": "unlimited",
-    "risk.max_leverage": "unlimited",
-    "risk.max_daily_loss": "unlimited",
-    "risk.max_daily_loss_amount": "unlimited",
+    **{f"risk.{name}": value for name, value in UNLIMITED.items()},
+    "risk.initial_margin": 0.0,
+    "risk.maintenance_margin": 0.0,
+    "risk.self_trade_prevention": False,
 }
 
 Prices = tuple[int, int, int, int]

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.risk_gate import RiskGate
+from adapters.memory.latch import MemoryLatchStore
 from engine.domain.commands import (
+    CancelOrder,
+    ClosePosition,
     OrderApproved,
     ReplaceApproved,
     SetTradingState,
@@ -18,7 +21,7 @@ from engine.domain.events import (
     OrderFilled,
     PositionChanged,
     PricedBy,
-    ReplaceRejected,
+    ReplaceDenied,
     RiskEvent,
     Severity,
 )
@@ -26,11 +29,13 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Liquidity, Order, OrderType, Side
-from engine.domain.risk import DenyCode, RiskLimits
+from engine.domain.latch import TradingLatch
+from engine.domain.risk import DenyCode
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.cell import Cell
+from tests.limits import limits as limits_of
 
-HEARD = (OrderApproved, OrderDenied, ReplaceApproved, ReplaceRejected, RiskEvent)
+HEARD = (OrderApproved, OrderDenied, ReplaceApproved, ReplaceDenied, RiskEvent, ClosePosition)
 A = Instrument(symbol="A")
 B = Instrument(symbol="B", tick_size=5, lot_size=10)
 C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
@@ -45,20 +50,34 @@ class World(Actor):
         return dict.fromkeys(HEARD, self.heard.append)
 
 
+class Router(Actor):
+    def __init__(self) -> None:
+        super().__init__("router")
+        self.canceled: list[str] = []
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {CancelOrder: lambda cancel: self.canceled.append(cancel.client_order_id)}
+
+
 class Rig:
     """A gate with a million; A and B at 100.00, one bar old."""
 
     def __init__(self, cash: int = 1_000_000, **limits: Any) -> None:
+        self.store = store = MemoryLatchStore()
         self.gate = RiskGate(
             "risk_gate",
-            limits=RiskLimits(**limits),
+            limits=limits_of(**limits),
             instruments={i.symbol: i for i in (A, B, C)},
             initial_cash=cash * CASH_UNIT,
             calendar="24/7",
             router="router",
+            latch=TradingLatch(store.load()),
+            store=store,
         )
         self.world = World()
-        self.cell = Cell("core", [self.gate, self.world], dict.fromkeys(HEARD, ("world",)))
+        self.router = Router()
+        actors = [self.gate, self.router, self.world]
+        self.cell = Cell("core", actors, dict.fromkeys(HEARD, ("world",)))
         self.cell.start()
         self.cash = cash * CASH_UNIT
         self.held: dict[tuple[str, str], int] = {}
@@ -130,9 +149,14 @@ class Rig:
         self.tell(SetTradingState(state=state, reason="test", ts_init=0))
 
     def room(self, symbol: str = "A") -> tuple[int, int]:
-        exposure = self.gate._book.of(symbol)
-        return exposure.buys, exposure.sells
+        exposures = self.gate.book.exposure.markets[symbol].exposures.values()
+        return sum(e.buys for e in exposures), sum(e.sells for e in exposures)
+
+    def quantity(self, symbol: str = "A") -> int:
+        exposures = self.gate.book.exposure.markets[symbol].exposures.values()
+        return sum(e.quantity for e in exposures)
 
     def risk_events(self) -> list[tuple[str, Severity, str]]:
         events = [e for e in self.world.heard if type(e) is RiskEvent]
+        events = [e for e in events if e.action_taken != "ORDER_DENIED"]
         return [(e.event_type, e.severity, e.action_taken) for e in events]

@@ -10,8 +10,11 @@ import pytest
 from actors.risk_gate import DayEnded
 from engine.domain.calendars import DAY_NS
 from engine.domain.commands import (
+    ClosePosition,
+    OrderApproved,
     ReplaceApproved,
     ReplaceOrder,
+    SubmitOrder,
     TradingState,
 )
 from engine.domain.events import (
@@ -19,6 +22,7 @@ from engine.domain.events import (
     OrderExpired,
     OrderRejected,
     OrderReplaced,
+    ReplaceDenied,
     ReplaceRejected,
     RiskEvent,
     Severity,
@@ -102,14 +106,17 @@ def test_a_limit_above_the_market_counts_at_its_own_price() -> None:
     assert rig.send(10, order_type=LIMIT, limit_px=9_000) is None
 
 
-def test_buying_power_is_equity_times_leverage() -> None:
+def test_leverage_and_the_margin_that_it_takes() -> None:
     rig = Rig(cash=10_000, max_position_size="unlimited", min_order_size=0.0)
     assert rig.send(60) is None
     assert rig.send(40, "B") is None
-    assert rig.send(1, "A") is D.BUYING_POWER
+    assert rig.send(1, "A") is D.LEVERAGE
     rich = Rig(cash=10_000, max_position_size="unlimited", max_leverage=2.0)
     assert rich.send(200) is None
-    assert rich.send(1) is D.BUYING_POWER
+    assert rich.send(1) is D.LEVERAGE
+    bold = Rig(cash=10_000, max_position_size="unlimited", max_leverage=3.0)
+    assert bold.send(200) is None  # half of it is margin, which is all there is
+    assert bold.send(1) is D.BUYING_POWER
 
 
 def test_a_short_can_be_forbidden() -> None:
@@ -133,13 +140,13 @@ def test_reduce_only_needs_a_position_of_its_own_strategy() -> None:
 
 
 @pytest.mark.req("D14")
-def test_a_reduce_only_order_may_be_small_and_large() -> None:
+def test_a_reduce_only_order_may_be_small_but_not_too_large() -> None:
     rig = Rig(max_order_size=150.0)
     rig.hold(1)
     rig.price("A", 9_000)
     assert rig.send(-1) is D.ORDER_VALUE_BELOW_MIN
     assert rig.send(-1, reduce_only=True) is None
-    assert rig.send(-1_000, reduce_only=True) is None
+    assert rig.send(-1_000, reduce_only=True) is D.ORDER_VALUE_ABOVE_MAX
 
 
 def test_the_child_of_a_denied_order_is_denied() -> None:
@@ -195,8 +202,8 @@ def test_a_fill_turns_the_reservation_into_a_position() -> None:
     rig.submit(order)
     rig.fill(order, 10, 0)
     assert rig.room() == (0, 0)
-    assert rig.gate._book.of("A").quantity == 10
-    assert not rig.gate._open
+    assert rig.quantity() == 10
+    assert not rig.gate.book.reservations.orders
 
 
 @pytest.mark.req("P6")
@@ -207,7 +214,7 @@ def test_a_late_fill_moves_the_position_only() -> None:
     rig.tell(OrderCanceled(order.client_order_id, "USER", 0))
     rig.fill(order, 3, 7)
     assert rig.room() == (0, 0)
-    assert rig.gate._book.of("A").quantity == 3
+    assert rig.quantity() == 3
 
 
 def replacement(order: Order, qty: int | None = None, **fields: Any) -> ReplaceOrder:
@@ -279,7 +286,9 @@ def test_a_replacement_is_judged_like_an_order(fields: dict[str, Any], reason: s
     rig.fill(order, 40, 60)
     before = rig.room()
     replace = msgspec.structs.replace(replacement(order, 150), **fields)
-    assert rig.tell(replace) == [ReplaceRejected(replace.client_order_id, reason, 0)]
+    (denied, *_) = rig.tell(replace)
+    assert type(denied) is ReplaceDenied
+    assert (denied.client_order_id, denied.reason) == (replace.client_order_id, reason)
     assert rig.room() == before == (60, 0)
 
 
@@ -308,32 +317,43 @@ def lose(rig: Rig, loss: int) -> None:
 def test_a_loss_near_its_limit_is_warned_of_once_a_day() -> None:
     rig = Rig()
     lose(rig, 34_990)
-    assert rig.send(10, "B") is None
     assert rig.risk_events() == []
     rig.price("A", 6_500)  # 35,000 is 70 % of 50,000
-    assert rig.send(10, "B") is None
     assert rig.risk_events() == [("DAILY_LOSS", Severity.WARNING, "NONE")]
+    rig.price("A", 7_000)
+    rig.price("A", 6_400)
+    assert len(rig.risk_events()) == 1
     assert rig.send(10, "B") is None
-    assert rig.risk_events() == []
     rig.cell.fire_timers(DAY_NS + 1)
-    rig.price("A", 3_100)
-    assert rig.send(10, "B") is None
+    rig.price("A", 2_900)
     assert rig.risk_events() == [("DAILY_LOSS", Severity.WARNING, "NONE")]
 
 
-@pytest.mark.req("D13", "R94", "R96", "R98")
+@pytest.mark.check("DAILY_LOSS")
+@pytest.mark.req("D13", "R88", "R94", "R96", "R98")
 def test_reaching_the_daily_loss_halts_until_the_next_day() -> None:
     rig = Rig()
-    lose(rig, 50_000)
-    assert rig.send(10, "B") is D.DAILY_LOSS
-    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
-    assert rig.gate.state is TradingState.HALTED
+    lose(rig, 49_990)
+    assert rig.gate.latch.state() is TradingState.ACTIVE
+    rig.price("A", 5_000)
+    halted = ("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")
+    assert rig.risk_events() == [("DAILY_LOSS", Severity.WARNING, "NONE"), halted]
+    assert rig.gate.latch.state() is TradingState.HALTED
     rig.price("A", 20_000)  # a recovery does not unlatch it
     assert rig.send(10, "B") is D.TRADING_HALTED
     rig.world.heard.clear()
     rig.cell.fire_timers(DAY_NS + 1)
     assert rig.risk_events() == [("DAILY_LOSS", Severity.INFO, "TRADING_RESUMED")]
     assert rig.send(10, "B") is None
+
+
+@pytest.mark.req("D13", "R96")
+def test_whoever_resumes_in_spite_of_a_loss_cannot_trade_on() -> None:
+    rig = Rig()
+    lose(rig, 50_000)
+    rig.set_state(TradingState.ACTIVE)
+    assert rig.send(10, "B") is D.DAILY_LOSS
+    assert rig.send(-10, reduce_only=True) is None
 
 
 @pytest.mark.parametrize(
@@ -343,13 +363,13 @@ def test_reaching_the_daily_loss_halts_until_the_next_day() -> None:
         ({"max_daily_loss": 0.03}, 30_000.0),
         ({"max_daily_loss_amount": 20_000.0}, 20_000.0),
         ({"max_daily_loss": 0.03, "max_daily_loss_amount": "unlimited"}, 30_000.0),
+        ({"max_daily_loss": "unlimited"}, 50_000.0),
     ],
 )
-@pytest.mark.req("D13", "R98")
+@pytest.mark.req("D13", "R95", "R98")
 def test_a_halt_names_the_limit_that_was_reached(limits: dict[str, Any], limit: float) -> None:
     rig = Rig(**limits)
     lose(rig, 50_000)
-    assert rig.send(10, "B") is D.DAILY_LOSS
     (event,) = (e for e in rig.world.heard if type(e) is RiskEvent)
     assert (event.value, event.limit) == (50_000.0, limit)
     assert event.description == (
@@ -358,30 +378,44 @@ def test_a_halt_names_the_limit_that_was_reached(limits: dict[str, Any], limit: 
 
 
 @pytest.mark.req("D13", "R96")
-def test_a_loss_at_its_limit_halts_whichever_check_denies_the_order() -> None:
+def test_a_halt_takes_back_what_could_increase_a_position() -> None:
     rig = Rig()
+    entry = rig.order(10, "B", order_type=LIMIT, limit_px=9_500)
+    assert rig.submit(entry) is None
+    lose(rig, 49_990)
+    stop = rig.order(-1_000, order_type=STOP, stop_px=4_000, reduce_only=True)
+    assert rig.submit(stop) is None
+    rig.price("A", 5_000)
+    assert rig.router.canceled == [entry.client_order_id]
+
+
+@pytest.mark.req("D14")
+def test_a_halt_closes_positions_where_the_limits_say_so() -> None:
+    rig = Rig(on_halt="flatten")
     lose(rig, 50_000)
-    assert rig.send(100_000, "B") is D.ORDER_VALUE_ABOVE_MAX
-    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
-    assert rig.send(10, "B") is D.TRADING_HALTED
+    (close,) = (e for e in rig.world.heard if type(e) is ClosePosition)
+    assert (close.strategy_id, close.symbol, close.reason) == ("S", "A", "DAILY_LOSS")
+    closing = rig.order(-1_000, reduce_only=True)
+    assert rig.submit(closing) is D.TRADING_HALTED  # a strategy's own
+    again = rig.order(-1_000, reduce_only=True)
+    rig.tell(SubmitOrder(again, True))
+    assert [type(e) for e in rig.world.heard] == [OrderApproved]
 
 
 @pytest.mark.req("D13", "R96")
-def test_a_replacement_that_meets_a_loss_at_its_limit_halts_too() -> None:
+def test_a_halt_refuses_replacements_too() -> None:
     rig = Rig()
-    order = rig.order(10, "B", order_type=LIMIT, limit_px=9_000)
+    order = rig.order(10, "B", order_type=LIMIT, limit_px=9_500)
     assert rig.submit(order) is None
     lose(rig, 50_000)
-    reject = ReplaceRejected(order.client_order_id, "DAILY_LOSS", 0)
-    assert reject in rig.tell(replacement(order, 20))
-    assert rig.risk_events() == [("DAILY_LOSS", Severity.CRITICAL, "TRADING_HALTED")]
+    (denied, *_) = rig.tell(replacement(order, 20))
+    assert (type(denied), denied.reason) == (ReplaceDenied, "TRADING_HALTED")
 
 
 @pytest.mark.req("D13")
 def test_a_manual_halt_waits_for_the_operator() -> None:
     rig = Rig(halt_reset="manual")
     lose(rig, 50_000)
-    assert rig.send(10, "B") is D.DAILY_LOSS
     rig.cell.fire_timers(DAY_NS + 1)
     assert rig.send(10, "B") is D.TRADING_HALTED
     rig.set_state(TradingState.ACTIVE)

@@ -14,6 +14,7 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    OrderUnknown,
     ReplaceRejected,
 )
 from engine.domain.order_state import TRANSITIONS, next_status
@@ -29,6 +30,7 @@ EVENTS: dict[str, type] = {
     "canceled": OrderCanceled,
     "expired": OrderExpired,
     "rejected": OrderRejected,
+    "unknown": OrderUnknown,
     "replaced": OrderReplaced,
     "cancel_rejected": CancelRejected,
     "replace_rejected": ReplaceRejected,
@@ -37,38 +39,39 @@ EVENTS: dict[str, type] = {
 # One line a status: what each event makes of it while something is left to fill; what is not
 # named is impossible. Written down again on purpose, so that a change of the table is seen here.
 EXPECTED: dict[S, str] = {
-    S.INITIALIZED: "denied:DENIED submitted:PENDING_NEW",
+    S.INITIALIZED: "denied:DENIED submitted:PENDING_NEW canceled:CANCELED",
     S.DENIED: "",
     S.PENDING_NEW: (
         "accepted:ACCEPTED filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED "
-        "rejected:REJECTED"
+        "rejected:REJECTED unknown:UNKNOWN"
     ),
     S.ACCEPTED: (
         "filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED rejected:REJECTED "
-        "replaced:ACCEPTED cancel_rejected:ACCEPTED replace_rejected:ACCEPTED"
+        "unknown:UNKNOWN replaced:ACCEPTED cancel_rejected:ACCEPTED replace_rejected:ACCEPTED"
     ),
     S.PARTIALLY_FILLED: (
         "accepted:PARTIALLY_FILLED filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED "
         "rejected:REJECTED replaced:PARTIALLY_FILLED cancel_rejected:PARTIALLY_FILLED "
-        "replace_rejected:PARTIALLY_FILLED"
+        "unknown:UNKNOWN replace_rejected:PARTIALLY_FILLED"
     ),
     S.FILLED: "accepted:FILLED filled:FILLED cancel_rejected:FILLED replace_rejected:FILLED",
     S.PENDING_CANCEL: (
         "accepted:PENDING_CANCEL filled:PENDING_CANCEL canceled:CANCELED expired:EXPIRED "
         "rejected:REJECTED replaced:PENDING_CANCEL cancel_rejected:ACCEPTED "
-        "replace_rejected:PENDING_CANCEL"
+        "replace_rejected:PENDING_CANCEL unknown:UNKNOWN"
     ),
     S.PENDING_REPLACE: (
         "accepted:PENDING_REPLACE filled:PENDING_REPLACE canceled:CANCELED expired:EXPIRED "
         "rejected:REJECTED replaced:ACCEPTED cancel_rejected:PENDING_REPLACE "
-        "replace_rejected:ACCEPTED"
+        "replace_rejected:ACCEPTED unknown:UNKNOWN"
     ),
     S.CANCELED: "filled:CANCELED cancel_rejected:CANCELED replace_rejected:CANCELED",
     S.REJECTED: "filled:REJECTED",
     S.EXPIRED: "filled:EXPIRED cancel_rejected:EXPIRED replace_rejected:EXPIRED",
     S.UNKNOWN: (
         "accepted:ACCEPTED filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED "
-        "rejected:REJECTED replaced:UNKNOWN cancel_rejected:UNKNOWN replace_rejected:UNKNOWN"
+        "rejected:REJECTED unknown:UNKNOWN replaced:UNKNOWN cancel_rejected:UNKNOWN "
+        "replace_rejected:UNKNOWN"
     ),
 }
 

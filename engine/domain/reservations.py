@@ -1,0 +1,184 @@
+"""What working orders reserve, from the verdict to a definitive end.
+
+The gate and the ledger fold this same class from the same events. A reservation is released only
+by fills and by a definitive terminal event; an order of unknown outcome keeps its own.
+
+While replacements are on their way an order reserves the largest quantity and the highest price
+of all that could be in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.domain.commands import ReplaceOrder
+from engine.domain.events import OrderReplaced
+from engine.domain.instruments import Instrument
+from engine.domain.money import div_half_even
+from engine.domain.orders import Order, Side
+
+__all__ = ["Reservation", "Reservations"]
+
+_BUY = Side.BUY
+
+
+class Reservation:
+    """What one order reserves.
+
+    Attributes:
+        order: the order with the prices now in force.
+        order_qty: total quantity in force, in quantity units.
+        px: price it is reserved at: its limit or stop price, or the latest price at its verdict.
+        cum_qty: filled so far.
+        leaves_qty: reserved quantity: the largest that can still fill.
+        amount: reserved value, cash units.
+        pending: ``(total quantity, price)`` of each replacement without an answer.
+    """
+
+    __slots__ = (
+        "amount", "cum_qty", "divisor", "factor", "leaves_qty", "order", "order_qty", "pending",
+        "px",
+    )  # fmt: skip
+
+    def __init__(self, order: Order, px: int, instrument: Instrument) -> None:
+        self.order = order
+        self.order_qty = order.order_qty
+        self.px = px
+        self.cum_qty = 0
+        self.leaves_qty = order.order_qty
+        self.factor, self.divisor = instrument.cash_scale()
+        self.pending: list[tuple[int, int]] | None = None
+        self.amount = 0
+
+    def resize(self) -> None:
+        """Work out quantity and value anew."""
+        quantity, px = self.order_qty, self.px
+        if self.pending:
+            quantity = max(quantity, *(q for q, _ in self.pending))
+            px = max(px, *(p for _, p in self.pending))
+        leaves = self.leaves_qty = max(quantity - self.cum_qty, 0)
+        amount = leaves * px * self.factor
+        self.amount = amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+
+
+class Reservations:
+    """The reservations of one account.
+
+    Reduce-only orders are in it with their quantity and reserve no value: the venue caps them by
+    the position they reduce.
+
+    Args:
+        instruments: scales by symbol.
+
+    Attributes:
+        orders: by client order id.
+        buys: reserved value of all buys, cash units.
+        sells: that of all sells.
+    """
+
+    __slots__ = ("_instruments", "buys", "orders", "sells")
+
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self._instruments = instruments
+        self.orders: dict[str, Reservation] = {}
+        self.buys = 0
+        self.sells = 0
+
+    def reserve(self, order: Order, px: int) -> Reservation:
+        """Reserve for an approved order.
+
+        Args:
+            order: the order.
+            px: latest price at its verdict, for an order without a price of its own.
+        """
+        own_px = order.limit_px or order.stop_px or px
+        held = Reservation(order, own_px, self._instruments[order.symbol])
+        self.orders[order.client_order_id] = held
+        self._resize(held)
+        return held
+
+    def replaced(self, held: Reservation, replace: ReplaceOrder) -> Order:
+        """Give the order that a replacement would make: what of it could still fill."""
+        order = held.order
+        quantity = held.order_qty if replace.order_qty is None else replace.order_qty
+        return msgspec.structs.replace(
+            order,
+            order_qty=quantity - held.cum_qty,
+            ts_init=replace.ts_init,
+            limit_px=order.limit_px if replace.limit_px is None else replace.limit_px,
+            stop_px=order.stop_px if replace.stop_px is None else replace.stop_px,
+        )
+
+    def widen(self, held: Reservation, changed: Order, px: int) -> None:
+        """Reserve for an approved replacement too, until it is answered.
+
+        Args:
+            held: the order's reservation.
+            changed: what :meth:`replaced` gave.
+            px: latest price at its verdict, for an order without a price of its own.
+        """
+        own_px = changed.limit_px or changed.stop_px or px
+        held.pending = [*(held.pending or ()), (changed.order_qty + held.cum_qty, own_px)]
+        self._resize(held)
+
+    def settle(self, event: OrderReplaced) -> Reservation | None:
+        """Take the answer to a replacement: what it says is in force now."""
+        held = self.orders.get(event.client_order_id)
+        if held is None:
+            return None
+        pending, order_qty = held.pending, event.order_qty
+        if pending:
+            pending.remove(next((p for p in pending if p[0] == order_qty), min(pending)))
+        held.order_qty = order_qty
+        held.px = event.limit_px or event.stop_px or held.px
+        held.order = msgspec.structs.replace(
+            held.order, limit_px=event.limit_px, stop_px=event.stop_px
+        )
+        self._resize(held)
+        return held
+
+    def refuse(self, order_id: str) -> Reservation | None:
+        """Take a refusal of a replacement: the order works on as it was.
+
+        It does not say which one was refused, so the smallest is let go and the largest kept
+        until every one is answered.
+        """
+        held = self.orders.get(order_id)
+        if held is not None and held.pending:
+            held.pending.remove(min(held.pending))
+            self._resize(held)
+        return held
+
+    def fill(self, order_id: str, cum_qty: int, leaves_qty: int) -> Reservation | None:
+        """Turn what has filled into a position; the last fill ends the reservation."""
+        if leaves_qty == 0:
+            return self.end(order_id)
+        held = self.orders.get(order_id)
+        if held is not None:
+            held.cum_qty = cum_qty
+            self._resize(held)
+        return held
+
+    def end(self, order_id: str) -> Reservation | None:
+        """Release what an order still reserves, for a definitive end."""
+        held = self.orders.pop(order_id, None)
+        if held is not None:
+            self.count(held.order.side, -held.amount)
+            held.leaves_qty = held.amount = 0
+        return held
+
+    def _resize(self, held: Reservation) -> None:
+        before = held.amount
+        held.resize()
+        if held.order.reduce_only:
+            held.amount = 0
+        self.count(held.order.side, held.amount - before)
+
+    def count(self, side: Side, change: int) -> None:
+        """Add to the reserved value of one side, in cash units."""
+        if side is _BUY:
+            self.buys += change
+        else:
+            self.sells += change

@@ -1,0 +1,146 @@
+"""How much is sent: rates, repetitions and counts, in the time of the events.
+
+A rate is a leaky bucket in its virtual-scheduling form (GCRA, ITU-T I.371): one integer, the time
+at which the bucket would be empty. It needs no timer and is the same in virtual and real time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from engine.domain.orders import Order
+from engine.domain.risk import Bounds
+
+NO_REPEATS = 0
+
+
+class Traffic(NamedTuple):
+    """What was sent before an order; the traffic part of :class:`CheckInputs`, in its order."""
+
+    backlog: int
+    strategy_backlog: int
+    repeats: int
+    open_orders: int
+    strategy_open_orders: int
+    day_orders: int
+    strategy_day_orders: int
+
+
+class Sent(msgspec.Struct):
+    """What one sender, the account or a strategy, has sent.
+
+    Attributes:
+        empty_at: when its bucket is empty, nanoseconds.
+        working: its working orders.
+        today: its orders since the trading day began.
+    """
+
+    empty_at: int = 0
+    working: int = 0
+    today: int = 0
+
+
+Key = tuple[str, str, str, str, int, int | None, int | None]
+
+
+def _key(order: Order) -> Key:
+    return (
+        order.strategy_id, order.symbol, order.side, order.order_type, order.order_qty,
+        order.limit_px, order.stop_px,
+    )  # fmt: skip
+
+
+class Throttle:
+    """Counts orders as they are sent and as they end.
+
+    Args:
+        bound: the rates and the window of repetitions.
+
+    Attributes:
+        account: what the account has sent.
+        strategies: what each strategy has sent.
+        repeats: when each equal order was sent, within the window.
+    """
+
+    __slots__ = ("_bound", "_newest", "account", "repeats", "strategies")
+
+    def __init__(self, bound: Bounds) -> None:
+        self._bound = bound
+        self.account = Sent()
+        self.strategies: dict[str, Sent] = {}
+        self.repeats: dict[Key, list[int]] = {}
+        self._newest = 0
+
+    def of(self, strategy_id: str) -> Sent:
+        """Give a strategy's counts."""
+        sent = self.strategies.get(strategy_id)
+        if sent is None:
+            sent = self.strategies[strategy_id] = Sent()
+        return sent
+
+    def measure(self, order: Order, now: int) -> Traffic:
+        """Look at what was sent before an order."""
+        account, strategy = self.account, self.of(order.strategy_id)
+        backlog = account.empty_at - now
+        strategy_backlog = strategy.empty_at - now
+        return Traffic(
+            backlog if backlog > 0 else 0,
+            strategy_backlog if strategy_backlog > 0 else 0,
+            self._repeats(order, now),
+            account.working,
+            strategy.working,
+            account.today,
+            strategy.today,
+        )
+
+    def _repeats(self, order: Order, now: int) -> int:
+        if now - self._newest > self._bound.repeat_window:
+            return NO_REPEATS
+        times = self.repeats.get(_key(order))
+        if times is None:
+            return NO_REPEATS
+        oldest = now - self._bound.repeat_window
+        return sum(1 for ts in times if ts >= oldest)
+
+    def sent(self, order: Order, now: int) -> None:
+        """Count an order that leaves."""
+        bound = self._bound
+        strategy = self.of(order.strategy_id)
+        for sender, interval in (
+            (self.account, bound.interval),
+            (strategy, bound.strategy_interval),
+        ):
+            sender.working += 1
+            sender.today += 1
+            sender.empty_at = (sender.empty_at if sender.empty_at > now else now) + interval
+        window = bound.repeat_window
+        if now - self._newest > window:
+            self.repeats.clear()
+        self._newest = now
+        times = self.repeats.setdefault(_key(order), [])
+        if times and now - times[0] > window:
+            times[:] = [ts for ts in times if ts >= now - window]
+        times.append(now)
+
+    def amended(self, strategy_id: str, now: int) -> None:
+        """Count a replacement that leaves: a message like an order, but no order more."""
+        bound = self._bound
+        for sender, interval in (
+            (self.account, bound.interval),
+            (self.of(strategy_id), bound.strategy_interval),
+        ):
+            sender.today += 1
+            sender.empty_at = max(sender.empty_at, now) + interval
+
+    def ended(self, strategy_id: str) -> None:
+        """Count an order that works no longer."""
+        self.account.working -= 1
+        self.of(strategy_id).working -= 1
+
+    def end_day(self) -> None:
+        """Begin the counts of a day."""
+        self.account.today = 0
+        for sent in self.strategies.values():
+            sent.today = 0
