@@ -16,7 +16,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INPUTS := pyproject.toml .ci/setup
 
-.PHONY: help setup lock demo test test-deep check docs bench bench-peers clean
+.PHONY: help setup lock demo test test-deep mutate check docs bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,10 @@ test: $(DEV) ## run the tests (ARGS="-k ledger" narrows them)
 
 test-deep: $(DEV) ## run the tests with many more examples and a fresh seed
 	@HYPOTHESIS_PROFILE=deep $(PY) -m pytest --timeout=1800 $(ARGS)
+
+# Changes are made in memory, never in the checkout.
+mutate: $(DEV) ## change the core in small ways and see tests notice (ARGS=actors/ledger.py)
+	@$(PY) -m tests.mutation $(ARGS)
 
 check: $(DEV) ## format, lint, types, import contracts, architecture
 	$(PY) -m ruff format --check .

@@ -24,6 +24,7 @@ def limits(**changes: Any) -> RiskLimits:
 UNLIMITED: dict[str, Any] = {
     name: "unlimited"
     for name, value in SHIPPED.items()
-    if name.startswith(("max_", "min_", "price_")) and value != "unlimited"
+    if (name.startswith(("max_", "min_", "price_")) or name.endswith("_margin"))
+    and value != "unlimited"
 }
 """What turns every limit off that the shipped file sets."""

@@ -29,8 +29,6 @@ MINUTE = 60 * 10**9
 START = 1_600_000_020 * 10**9  # a full minute
 NO_LIMITS: dict[str, Any] = {
     **{f"risk.{name}": value for name, value in UNLIMITED.items()},
-    "risk.initial_margin": 0.0,
-    "risk.maintenance_margin": 0.0,
     "risk.self_trade_prevention": False,
 }
 

@@ -33,7 +33,7 @@ BIG = 2**62 + 1
 """No double holds it: a column that went through floats would show."""
 
 ORDER = Order("O1", "S", "A", Side.BUY, OrderType.LIMIT, BIG, 5, limit_px=BIG - 2, tag="t")
-INPUTS = CheckInputs(BIG, 0, BIG, BIG + 2, -BIG, 7, 0, 1)
+INPUTS = CheckInputs(*(BIG + n if n % 2 else -BIG - n for n in range(len(CheckInputs._fields))))
 FILL = OrderFilled(
     "O1", "E1", "S", "A", -BIG, BIG, BIG, 0, 3, 4, Liquidity.MAKER, 9, PricedBy.BAR_OPEN, 2, 8
 )

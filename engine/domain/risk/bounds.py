@@ -72,6 +72,11 @@ def share_ppm(share: float | Unlimited) -> int:
     return NO_LIMIT if share == "unlimited" else round_units(float(share), 6)
 
 
+def _margin_ppm(share: float | Unlimited) -> int:
+    """Give what must be covered, in millionths: nothing when it is unlimited."""
+    return 0 if share == "unlimited" else share_ppm(share)
+
+
 def _ns(seconds: float | Unlimited) -> int:
     return NO_LIMIT if seconds == "unlimited" else round_units(float(seconds), 9)
 
@@ -100,8 +105,8 @@ def bounds(limits: RiskLimits) -> Bounds:
         net_leverage_ppm=share_ppm(limits.max_net_leverage),
         sector_ppm=share_ppm(limits.max_sector_exposure),
         min_cash=-NO_LIMIT if limits.min_cash == "unlimited" else _cash(limits.min_cash),
-        margin_ppm=share_ppm(limits.initial_margin),
-        maintenance_ppm=share_ppm(limits.maintenance_margin),
+        margin_ppm=_margin_ppm(limits.initial_margin),
+        maintenance_ppm=_margin_ppm(limits.maintenance_margin),
         short_selling=limits.short_selling,
         open_orders=_count(limits.max_open_orders),
         day_orders=_count(limits.max_orders_per_day),

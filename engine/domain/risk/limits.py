@@ -120,8 +120,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_net_leverage: Multiple
     max_sector_exposure: Annotated[float, Meta(ge=0, le=100)] | Unlimited
     min_cash: Amount
-    initial_margin: Annotated[float, Meta(ge=0, le=1)]
-    maintenance_margin: Annotated[float, Meta(ge=0, le=1)]
+    initial_margin: Annotated[float, Meta(gt=0, le=1)] | Unlimited
+    maintenance_margin: Annotated[float, Meta(gt=0, le=1)] | Unlimited
     short_selling: bool
     locates: dict[str, Annotated[float, Meta(ge=0, le=1e12)]] | Unlimited
     restricted_symbols: list[str]
@@ -150,11 +150,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other; msgspec names the section."""
         _require_order("min_order_size", self.min_order_size, "max_order_size", self.max_order_size)
-        if self.maintenance_margin > self.initial_margin:
-            raise ValueError(
-                f"maintenance_margin {self.maintenance_margin:g} must not be above initial_margin "
-                f"{self.initial_margin:g}"
-            )
+        _require_order(
+            "maintenance_margin", self.maintenance_margin, "initial_margin", self.initial_margin
+        )
         shares = {"max_position_size": self.max_position_size}
         shares |= {f"symbols.{s}.max_position_size": x.max_position_size
                    for s, x in self.symbols.items() if x.max_position_size is not None}  # fmt: skip
@@ -165,7 +163,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def _require_order(low: str, least: float | str, high: str, most: float | str) -> None:
     if not isinstance(least, str) and not isinstance(most, str) and least > most:
-        raise ValueError(f"{low} {least:g} is above {high} {most:g}: no order could pass")
+        raise ValueError(f"{low} {least:g} must not be above {high} {most:g}")
 
 
 def _require_leverage(name: str, share: float | str, leverage: float | str) -> None:

@@ -189,7 +189,8 @@ def _judge_size(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | 
     if i.buys and i.cash_after < bound.min_cash:
         return _D.AVAILABLE_CASH
     if i.position_after > i.position_before:
-        if exposure * bound.margin_ppm > equity * PPM:
+        margin = bound.margin_ppm
+        if margin and exposure * margin > equity * PPM:
             return _D.BUYING_POWER
         if i.strategy_exposure > bound.strategy_exposure:
             return _D.STRATEGY_EXPOSURE

@@ -26,10 +26,10 @@ from engine.domain.events import (
     Severity,
 )
 from engine.domain.instruments import Instrument
+from engine.domain.latch import TradingLatch
 from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Liquidity, Order, OrderType, Side
-from engine.domain.latch import TradingLatch
 from engine.domain.risk import DenyCode
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.cell import Cell

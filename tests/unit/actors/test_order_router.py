@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.order_router import OrderRouter
-from engine.domain.commands import CancelOrder, OrderApproved, ReplaceApproved, ReplaceOrder
+from engine.domain.commands import (
+    CancelOrder,
+    OrderApproved,
+    ReplaceApproved,
+    ReplaceOrder,
+    SetSymbolState,
+)
 from engine.domain.events import (
     CancelRejected,
     OrderAccepted,
@@ -21,9 +27,12 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderSubmitted,
+    OrderUnknown,
     PricedBy,
     ReplaceRejected,
+    RiskEvent,
 )
+from engine.domain.latch import Hold, TradingLatch, TradingState
 from engine.domain.orders import Liquidity, Order, OrderStatus, OrderType, Side
 from engine.domain.risk import Verdict
 from engine.errors import InvariantError
@@ -32,7 +41,7 @@ from engine.runtime.cell import Cell
 
 PUBLISHED = (
     OrderSubmitted, OrderAccepted, OrderRejected, OrderCanceled, OrderExpired, OrderReplaced,
-    OrderFilled, CancelRejected, ReplaceRejected,
+    OrderFilled, OrderUnknown, CancelRejected, ReplaceRejected, RiskEvent,
 )  # fmt: skip
 
 
@@ -50,11 +59,20 @@ class Keeper(Actor):
 
 class Rig:
     def __init__(self, keep_closed: int = 10) -> None:
-        self.router = OrderRouter("order_router", venue="venue", keep_closed=keep_closed)
+        self.latch = TradingLatch()
+        self.router = OrderRouter(
+            "order_router",
+            venue="venue",
+            gate="gate",
+            latch=self.latch,
+            intent_ttl=100,
+            keep_closed=keep_closed,
+        )
+        self.gate = Keeper("gate", SetSymbolState)
         self.venue = Keeper("venue", Order, CancelOrder, ReplaceOrder)
         self.world = Keeper("world", *PUBLISHED)
         routes = dict.fromkeys(PUBLISHED, ("world",))
-        self.cell = Cell("core", [self.router, self.venue, self.world], routes)
+        self.cell = Cell("core", [self.router, self.gate, self.venue, self.world], routes)
 
     def tell(self, *messages: Any) -> list[Any]:
         """Deliver messages; give what was published because of them."""
@@ -216,6 +234,40 @@ def test_closed_orders_are_remembered_up_to_a_number() -> None:
     assert "open" in rig.router.orders
 
 
+def test_an_acknowledged_order_works() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED)
+    assert rig.status() is OrderStatus.ACCEPTED
+
+
+def test_a_report_that_cannot_happen_to_a_working_order_is_a_bug() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED)
+    with pytest.raises(InvariantError, match="OrderAccepted cannot happen to a ACCEPTED order"):
+        rig.tell(ACCEPTED)
+
+
+def test_only_an_order_that_ended_is_forgotten() -> None:
+    rig = Rig(keep_closed=0)
+    rig.approve()
+    rig.tell(ACCEPTED, fill(4, 4, 6))
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    rig.tell(CANCELED)
+    assert not rig.router.orders
+
+
+def test_an_order_ends_once_whatever_is_reported_afterwards() -> None:
+    rig = Rig(keep_closed=1)
+    rig.approve()
+    rig.tell(ACCEPTED, CANCELED, CancelRejected("O", "TOO_LATE", 9), fill(1, 1, 0))
+    assert rig.status() is OrderStatus.CANCELED
+    rig.approve("P")
+    rig.tell(OrderCanceled("P", "USER", 9))
+    assert list(rig.router.orders) == ["P"]
+
+
 @pytest.mark.parametrize("keep_closed", [0, 1])
 def test_the_refusal_of_a_cancel_that_crossed_the_end_is_passed_on(keep_closed: int) -> None:
     # The cancel was on its way while the order filled and others pushed it out of memory.
@@ -226,8 +278,11 @@ def test_the_refusal_of_a_cancel_that_crossed_the_end_is_passed_on(keep_closed: 
         rig.approve(f"P{number}")
         rig.tell(fill(10, 10, 0, f"F{number}", f"P{number}"))
     assert "O" not in rig.router.orders
-    refusal = CancelRejected("O", "UNKNOWN_ORDER", 12)
-    assert rig.tell(refusal) == [refusal]
+    for refusal in (
+        CancelRejected("O", "UNKNOWN_ORDER", 12),
+        ReplaceRejected("O", "UNKNOWN_ORDER", 12),
+    ):
+        assert rig.tell(refusal) == [refusal]
     assert "O" not in rig.router.orders
 
 
@@ -256,3 +311,116 @@ def test_fills_survive_any_order_of_reports(script: list[Any]) -> None:
     assert len(fills) == len(expected)
     ends = [e for e in told if type(e) in (OrderCanceled, OrderExpired)]
     assert len(ends) <= 1
+
+
+# The trading state and the age of an intent, looked at again before anything leaves.
+
+HALTED = Hold(TradingState.HALTED, "TEST", "manual", 0)
+REDUCING = Hold(TradingState.REDUCING, "TEST", "manual", 0)
+
+
+def reducing_approval(*, closing: bool = False) -> OrderApproved:
+    order = Order("O", "S", "X", Side.SELL, OrderType.MARKET, 10, 5, reduce_only=True)
+    return OrderApproved(order, Verdict("O", 7, None, None), closing)
+
+
+@pytest.mark.req("P13", "D14", "D15")
+@pytest.mark.parametrize(
+    ("hold", "strategy_id", "approved", "reason"),
+    [
+        (HALTED, "", approval(), "TRADING_HALTED"),
+        (HALTED, "S", approval(), "STRATEGY_HALTED"),
+        (HALTED, "T", approval(), None),
+        (REDUCING, "", approval(), "TRADING_REDUCING"),
+        (REDUCING, "S", approval(), "STRATEGY_REDUCING"),
+        (REDUCING, "", reducing_approval(), None),
+        (HALTED, "", reducing_approval(), "TRADING_HALTED"),
+        (HALTED, "", reducing_approval(closing=True), None),
+    ],
+)
+def test_what_was_approved_before_a_halt_does_not_leave_after_it(
+    hold: Hold, strategy_id: str, approved: OrderApproved, reason: str | None
+) -> None:
+    rig = Rig()
+    rig.latch.enter(hold, strategy_id)
+    if reason is None:
+        assert rig.tell(approved) == [OrderSubmitted("O", 7)]
+        assert rig.venue.kept == [approved.order]
+    else:
+        assert rig.tell(approved) == [OrderCanceled("O", reason, 0)]
+        assert rig.venue.kept == []
+        assert rig.status() is OrderStatus.CANCELED
+
+
+@pytest.mark.req("P7")
+def test_an_intent_beyond_its_time_to_live_is_not_sent() -> None:
+    rig = Rig()
+    rig.cell.now = 105  # caused at 5, and may be 100 old
+    assert rig.approve() == [OrderSubmitted("O", 7)]
+    rig.cell.now = 106
+    assert rig.approve("P") == [OrderCanceled("P", "INTENT_EXPIRED", 106)]
+    assert rig.tell(MAY_REPLACE) == []  # caused at 6: just in time
+    late = ReplaceApproved(ReplaceOrder("O", "S", 5, order_qty=20), Verdict("O", 6, None, None))
+    assert rig.tell(late) == [ReplaceRejected("O", "INTENT_EXPIRED", 5)]
+
+
+@pytest.mark.req("P13")
+def test_an_amendment_does_not_leave_after_a_halt() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED)
+    rig.latch.enter(HALTED)
+    assert rig.tell(MAY_REPLACE) == [ReplaceRejected("O", "TRADING_HALTED", 6)]
+    assert rig.tell(CANCEL) == []
+    assert rig.venue.kept == [approval().order, CANCEL]
+
+
+@pytest.mark.req("P3")
+def test_an_order_of_unknown_outcome_stays_open_until_the_venue_says_what_it_is() -> None:
+    rig = Rig()
+    rig.approve()
+    unknown = OrderUnknown("O", "TIMEOUT", 9)
+    assert rig.tell(unknown) == [unknown]
+    assert rig.status() is OrderStatus.UNKNOWN
+    assert not rig.status().is_terminal
+    assert rig.tell(fill(4, 4, 6)) == [fill(4, 4, 6)]
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    rig.tell(unknown, CANCELED)
+    assert rig.status() is OrderStatus.CANCELED
+    assert rig.tell(unknown) == []
+
+
+@pytest.mark.req("P6")
+def test_fills_count_where_they_come() -> None:
+    rig = Rig()
+    rig.approve()
+    second, first = fill(6, 10, 0, "E2"), fill(4, 4, 6, "E1")
+    assert rig.tell(second) == [fill(6, 6, 4, "E2")]
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    assert rig.tell(first) == [fill(4, 10, 0, "E1")]
+    assert rig.status() is OrderStatus.FILLED
+
+
+@pytest.mark.req("P6")
+def test_an_overfill_is_booked_told_and_halts_its_symbol() -> None:
+    rig = Rig()
+    rig.approve()
+    assert rig.tell(fill(10, 10, 0)) == [fill(10, 10, 0)]
+    assert rig.gate.kept == []
+    booked, told = rig.tell(fill(3, 13, 0, "E2"))
+    assert booked == fill(3, 13, 0, "E2")
+    assert (told.event_type, told.action_taken) == ("OVERFILL", "SYMBOL_HALTED")
+    assert (told.value, told.limit) == (13.0, 10.0)
+    (halt,) = rig.gate.kept
+    assert (halt.symbol, halt.halted, halt.reason) == ("X", True, "OVERFILL")
+
+
+@pytest.mark.req("P6")
+def test_what_a_replacement_allows_is_no_overfill() -> None:
+    rig = Rig()
+    rig.approve()
+    rig.tell(ACCEPTED, MAY_REPLACE)
+    rig.tell(OrderReplaced("O", 20, 100, None, 9), fill(20, 20, 0))
+    assert rig.gate.kept == []
+    rig.tell(fill(1, 21, 0, "E2"))
+    assert len(rig.gate.kept) == 1

@@ -23,7 +23,6 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     ReplaceDenied,
-    ReplaceRejected,
     RiskEvent,
     Severity,
 )
