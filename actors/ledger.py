@@ -117,7 +117,7 @@ class Ledger(Actor):
         held = self.reservations.orders.get(fill.client_order_id)
         if held is not None:
             before = held.amount
-            self.reservations.fill(fill.client_order_id, fill.cum_qty, fill.leaves_qty)
+            self.reservations.fill(held, fill.cum_qty, fill.leaves_qty)
             self._post(held, before)
         self.ctx.publish(PositionChanged(fill, quantity, cost, realized, self._cash.balance))
 

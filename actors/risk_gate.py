@@ -133,22 +133,17 @@ class RiskGate(Actor):
         """Arm the end of the first trading day."""
         self._arm_day_end()
 
-    def _market(self, symbol: str) -> Market | None:
-        """Give a symbol, with the view of its latest market event; None for an unknown one."""
-        market = self._markets.get(symbol)
-        if market is not None and market.lane is None:
-            market.lane = self.ctx.lane(symbol)
-        return market
-
     # Orders.
 
     def on_submit_order(self, submit: SubmitOrder) -> None:
         """Give the one verdict on an order."""
         order = submit.order
         order_id = order.client_order_id
-        market = self._market(order.symbol)
+        market = self._markets.get(order.symbol)
+        if market is not None and market.lane is None:
+            market.lane = self.ctx.lane(order.symbol)
         book, now = self.book, self.ctx.now
-        if book.is_known(order_id):
+        if order_id in book.judged or order_id in book.judged_before:
             self._deny(order, DenyCode.DUPLICATE_ORDER_ID, None)
             return
         code, inputs = self._examine(order, market, submit.closing, book.measure)
@@ -157,9 +152,10 @@ class RiskGate(Actor):
             self._deny(order, code or DenyCode.NO_REFERENCE_PRICE, inputs)
             return
         book.reserve(order, market, now)
-        self._watch(market)
+        if not market.is_watched:
+            self._watch(market)
         self.ctx.publish(OrderApproved(order, Verdict(order_id, now, None, inputs), submit.closing))
-        if inputs is not None:
+        if inputs is not None and inputs.position_after > inputs.position_before:
             self._warn_of_size(order, market, inputs)
 
     def _deny(self, order: Order, code: DenyCode, inputs: CheckInputs | None) -> None:
@@ -196,9 +192,14 @@ class RiskGate(Actor):
     ) -> Judged:
         """Make every check, those that need no price first."""
         closing = closing and order.reduce_only
-        event = None if market is None or market.lane is None else market.lane.last
-        if market is not None and event is not None and event is not market.seen:
-            self._mark(market, event)
+        event, book = None, self.book.exposure
+        if market is not None and market.lane is not None:
+            event = market.lane.last
+            rings = book.sync() if book.stale else False
+            if event is not None and event is not market.seen:
+                rings = book.mark(market, event) or rings
+            if rings:
+                self._look()
         code = self._refusal(order, market, closing)
         if code is not None or market is None:
             return code, None
@@ -271,13 +272,13 @@ class RiskGate(Actor):
         market = self._markets[fill.symbol]
         event = None if market.lane is None else market.lane.last
         if event is not None and event is not market.seen:
-            self._mark(market, event)
+            self.book.exposure.mark(market, event)
         elif not market.px:
             market.px = fill.last_px
-        _, lost = self.book.book(changed)
-        self._watch(market)
-        account = self.book.exposure.account
-        if lost or account.equity <= account.alarm:
+        rings = self.book.book(changed)
+        if not market.exposures or not market.is_watched:
+            self._watch(market)
+        if rings:
             self._look()
 
     def on_order_ended(self, event: OrderEnded) -> None:
@@ -307,11 +308,17 @@ class RiskGate(Actor):
 
     def market_handler(self, symbol: str) -> Handler:
         """Give the function that marks one symbol."""
-        market, mark, look = self._markets[symbol], self.book.exposure.mark, self._look
+        market, mark = self._markets[symbol], self._mark
+        stale = self.book.exposure.stale
 
         def on_price(event: Bar | Trade | Quote) -> None:
-            if mark(market, event):
-                look()
+            px = event.close_px if type(event) is Bar else event.last_px
+            if market.low < px < market.high:
+                if not market.is_stale:
+                    market.is_stale = True
+                    stale.append(market)
+                return
+            mark(market, event)
 
         return on_price
 
@@ -320,7 +327,9 @@ class RiskGate(Actor):
         self._mark(self._markets[event.symbol], event)
 
     def _mark(self, market: Market, event: Any) -> None:
-        if self.book.exposure.mark(market, event):
+        exposure = self.book.exposure
+        rings = exposure.mark(market, event)
+        if exposure.grant(market) or rings:
             self._look()
 
     def _look(self) -> None:
@@ -334,7 +343,7 @@ class RiskGate(Actor):
 
     def _warn_of_size(self, order: Order, market: Market, inputs: CheckInputs) -> None:
         limit = market.bounds.position_ppm
-        if limit == NO_LIMIT or inputs.position_after <= inputs.position_before:
+        if limit == NO_LIMIT:
             return
         warning = limit * self.book.bound.position_warning_ppm
         near = inputs.position_after * PPM * PPM >= inputs.equity * warning

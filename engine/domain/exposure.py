@@ -5,15 +5,19 @@ and then added up. Strategies that hold opposite positions in a symbol do not ca
 may close its own at any time, and that must not break a limit.
 
 Totals are kept running. A price that moves by n moves each of them by n times what one price unit
-is worth there, so marking is a few multiplications an event and a check costs the same with ten
-thousand positions as with one.
+is worth there, so marking a symbol is a few multiplications whatever else is held.
+
+Most prices need not even that. Each symbol has a *band* of prices within which no alarm of the
+account can go off, whatever the other symbols do within theirs; a price inside it is one
+comparison, and the symbol is marked when the next order is judged. The bands are shares of the
+distance to the nearest alarm: their sum never exceeds it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
@@ -25,6 +29,12 @@ __all__ = ["Exposure", "ExposureBook", "LatestEvent", "Market", "Measured", "Tot
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _BUY = Side.BUY
+
+
+FAR = 2**100
+"""Beyond any price."""
+GRANTS_MIN = 16
+"""The nearest alarm's distance is cut in at least twice as many shares: few symbols come and go."""
 
 
 class LatestEvent(Protocol):
@@ -87,11 +97,6 @@ class Exposure:
         self.quantity = self.buys = self.sells = self.worst_qty = 0
         self.held_per_px = self.worst_per_px = self.gross_per_px = 0
 
-    @property
-    def is_idle(self) -> bool:
-        """True when nothing is held and nothing works."""
-        return not (self.quantity or self.buys or self.sells)
-
 
 class Market:
     """One symbol: its price and everybody's exposure in it.
@@ -103,8 +108,12 @@ class Market:
         px: the price that the totals are valued at, in price units.
         seen: the market event that gave it.
         fine: fine units of one price unit times one quantity unit.
-        exposures: by strategy; those that are not idle.
+        exposures: by strategy; those that are not idle. ``all`` has the idle ones too.
         worst_qty: unsigned worst-case quantity, all strategies.
+        low: prices above it and below ``high`` can set off no alarm.
+        high: the other end.
+        grant: the loss that this band allows for, in fine units.
+        is_stale: whether it waits to be marked, for a price inside the band.
         bids: prices of own working buy limit orders, ascending (``asks`` likewise of sells).
         is_halted: whether trading in it is halted.
         is_watched: whether its market events are heard.
@@ -112,8 +121,9 @@ class Market:
     """
 
     __slots__ = (
-        "_resting", "asks", "bids", "bounds", "exposures", "fine", "instrument", "is_halted",
-        "is_watched", "lane", "px", "sector", "seen", "warned", "worst_qty",
+        "_resting", "all", "asks", "bids", "bounds", "exposures", "fine", "grant", "high",
+        "instrument", "is_halted", "is_stale", "is_watched", "lane", "low", "px", "sector", "seen",
+        "warned", "worst_qty",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, bounds: SymbolBounds, fine: int) -> None:
@@ -125,7 +135,11 @@ class Market:
         self.px = 0
         self.seen: Any = None
         self.exposures: dict[str, Exposure] = {}
+        self.all: dict[str, Exposure] = {}
         self.worst_qty = 0
+        self.low, self.high = FAR, -FAR  # nothing is inside
+        self.grant = 0
+        self.is_stale = False
         self.bids: list[int] = []
         self.asks: list[int] = []
         self._resting: dict[str, tuple[list[int], list[int]]] = {}
@@ -149,20 +163,8 @@ class Market:
 _NOWHERE: tuple[list[int], list[int]] = ([], [])
 
 
-class Measured(NamedTuple):
-    """The exposure part of :class:`~engine.domain.risk.CheckInputs`, in its order."""
-
-    buys: int
-    order_value: int
-    short_after: int
-    position_before: int
-    position_after: int
-    exposure_after: int
-    net_after: int
-    sector_after: int
-    cash_after: int
-    strategy_exposure: int
-    equity: int
+Measured = tuple[int, int, int, int, int, int, int, int, int, int, int]
+"""The exposure of an order: ``buys`` to ``equity`` of CheckInputs."""
 
 
 class ExposureBook:
@@ -180,6 +182,8 @@ class ExposureBook:
         cash: cash of the account, in cash units.
         account: its totals.
         strategies: totals of each strategy.
+        active: the symbols that have exposure.
+        stale: those of them that wait to be marked.
     """
 
     latest: Callable[[str], LatestEvent]
@@ -195,6 +199,9 @@ class ExposureBook:
         self.cash = cash
         self.account = Total("", cash * self.grain, maintenance_ppm)
         self.strategies: dict[str, Total] = {}
+        self.active: dict[str, Market] = {}
+        self.stale: list[Market] = []
+        self._granted = 0
         self._sectors: dict[str, Total] = {}
         self.markets = {s: self._market(i, bounds_of(i)) for s, i in instruments.items()}
 
@@ -214,12 +221,12 @@ class ExposureBook:
 
     def exposure(self, market: Market, strategy_id: str) -> Exposure:
         """Give a strategy's exposure in a symbol; an idle one is in no total yet."""
-        found = market.exposures.get(strategy_id)
+        found = market.all.get(strategy_id)
         if found is None:
             totals = [self.account, self.strategy(strategy_id)]
             if market.sector is not None:
                 totals.append(market.sector)
-            found = Exposure(market, tuple(totals))
+            found = market.all[strategy_id] = Exposure(market, tuple(totals))
         return found
 
     def cash_units(self, fine: int) -> int:
@@ -228,12 +235,8 @@ class ExposureBook:
 
     # What is held and works.
 
-    def resize(self, strategy_id: str, exposure: Exposure) -> bool:
-        """Carry changed quantities of an exposure into the totals.
-
-        Returns:
-            Whether the symbol has any exposure now.
-        """
+    def resize(self, strategy_id: str, exposure: Exposure) -> None:
+        """Carry changed quantities of an exposure into the totals."""
         market, quantity = exposure.market, exposure.quantity
         longest, shortest = quantity + exposure.buys, exposure.sells - quantity
         worst = longest if longest > shortest else shortest
@@ -252,11 +255,11 @@ class ExposureBook:
             total.equity += held
             total.worst += more
             total.gross += gross
-        if exposure.is_idle:
-            market.exposures.pop(strategy_id, None)
-            return bool(market.exposures)
-        market.exposures[strategy_id] = exposure
-        return True
+        if quantity or exposure.buys or exposure.sells:
+            market.exposures[strategy_id] = exposure
+            self.active[market.instrument.symbol] = market
+        elif market.exposures.pop(strategy_id, None) is not None and not market.exposures:
+            del self.active[market.instrument.symbol]
 
     def pay(self, exposure: Exposure, cash: int) -> None:
         """Take in the account's cash after a fill of an exposure, in cash units."""
@@ -269,16 +272,15 @@ class ExposureBook:
     # What it is worth.
 
     def mark(self, market: Market, event: Any) -> bool:
-        """Value a symbol at a market event; say whether an alarm went off.
-
-        An event of every symbol that has exposure comes by here, so it is short.
-        """
+        """Value a symbol at a market event; say whether an alarm went off."""
         px = event.close_px if type(event) is Bar else event.last_px
         market.seen = event
         move = px - market.px
         if not move:
             return False
         market.px = px
+        market.low += move
+        market.high += move
         rings = False
         for exposure in market.exposures.values():
             gain = exposure.held_per_px * move
@@ -288,15 +290,87 @@ class ExposureBook:
                 total.equity += gain
                 total.worst += worst
                 total.gross += gross
-            if gain < 0:
-                account, strategy = exposure.totals[0], exposure.totals[1]
-                if (
-                    account.equity <= account.alarm
-                    or strategy.equity <= strategy.alarm
-                    or account.equity * PPM < account.gross * account.maintenance_ppm
-                ):
-                    rings = True
+            if gain < 0 and self._rings(exposure.totals):
+                rings = True
         return rings
+
+    def _rings(self, totals: tuple[Total, ...]) -> bool:
+        account, strategy = totals[0], totals[1]
+        return (
+            account.equity <= account.alarm
+            or strategy.equity <= strategy.alarm
+            or account.equity * PPM < account.gross * account.maintenance_ppm
+        )
+
+    def sync(self) -> bool:
+        """Mark every symbol that waits for it; say whether an alarm went off."""
+        rings = False
+        for market in self.stale:
+            market.is_stale = False
+            event = None if market.lane is None else market.lane.last
+            if event is not None and event is not market.seen and self.mark(market, event):
+                rings = True
+        self.stale.clear()
+        return rings
+
+    # How far prices may go before somebody must look.
+
+    def grant(self, market: Market) -> bool:
+        """Work out a symbol's band anew; say whether an alarm went off.
+
+        Call it after a price has left the band, and after a quantity or the cash has changed.
+        """
+        self._granted -= market.grant
+        market.grant = 0
+        slack, count = self._slack(), len(self.active)
+        share = slack // (2 * (count if count > GRANTS_MIN else GRANTS_MIN))
+        if share > 0 and self._granted + share <= slack:
+            self._give(market, share)
+            return False
+        return self.grant_all()
+
+    def grant_all(self) -> bool:
+        """Mark everything and work out every band anew; say whether an alarm went off."""
+        rings = self.sync()
+        self._granted = 0
+        slack = max(self._slack(), 0)
+        share = slack // (2 * max(len(self.active), GRANTS_MIN))
+        for market in self.active.values():
+            market.grant = 0
+            self._give(market, share)
+        return rings or self._rings((self.account, self.account))
+
+    def _give(self, market: Market, share: int) -> None:
+        long = short = 0
+        for exposure in market.exposures.values():
+            if exposure.quantity > 0:
+                long += exposure.gross_per_px
+            else:
+                short += exposure.gross_per_px
+        px = market.px
+        width = share // (long + short) if long or short else 0
+        # A price that goes our way can set off nothing.
+        market.low = px - width if long else -FAR
+        market.high = px + width if short else FAR
+        if long or short:
+            market.grant = share
+            self._granted += share
+
+    def _slack(self) -> int:
+        """Give the loss, in fine units, that sets off the nearest alarm of all."""
+        account = self.account
+        slack = account.equity - account.alarm
+        for total in self.strategies.values():
+            distance = total.equity - total.alarm
+            if distance < slack:
+                slack = distance
+        ppm = account.maintenance_ppm
+        if ppm:
+            # A loss takes from equity, and of a short adds to what must be covered too.
+            covered = (account.equity * PPM - account.gross * ppm) // (PPM + ppm)
+            if covered < slack:
+                slack = covered
+        return slack
 
     def measure(
         self, order: Order, exposure: Exposure, exempt: int, reserved: tuple[int, int]
@@ -342,7 +416,7 @@ class ExposureBook:
         else:
             sold += reserving
         long, short = held + bought, sold - held
-        return Measured(
+        return (
             1 if buys else 0,
             value,
             short_after,

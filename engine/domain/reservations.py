@@ -42,15 +42,17 @@ class Reservation:
         "px",
     )  # fmt: skip
 
-    def __init__(self, order: Order, px: int, instrument: Instrument) -> None:
+    def __init__(self, order: Order, px: int, scale: tuple[int, int]) -> None:
         self.order = order
-        self.order_qty = order.order_qty
+        self.order_qty = self.leaves_qty = quantity = order.order_qty
         self.px = px
         self.cum_qty = 0
-        self.leaves_qty = order.order_qty
-        self.factor, self.divisor = instrument.cash_scale()
+        self.factor, self.divisor = scale
         self.pending: list[tuple[int, int]] | None = None
-        self.amount = 0
+        amount = quantity * px * self.factor
+        if self.divisor != 1:
+            amount = div_half_even(amount, self.divisor)
+        self.amount = 0 if order.reduce_only else amount
 
     def resize(self) -> None:
         """Work out quantity and value anew."""
@@ -60,7 +62,9 @@ class Reservation:
             px = max(px, *(p for _, p in self.pending))
         leaves = self.leaves_qty = max(quantity - self.cum_qty, 0)
         amount = leaves * px * self.factor
-        self.amount = amount if self.divisor == 1 else div_half_even(amount, self.divisor)
+        if self.divisor != 1:
+            amount = div_half_even(amount, self.divisor)
+        self.amount = 0 if self.order.reduce_only else amount
 
 
 class Reservations:
@@ -78,10 +82,10 @@ class Reservations:
         sells: that of all sells.
     """
 
-    __slots__ = ("_instruments", "buys", "orders", "sells")
+    __slots__ = ("_scales", "buys", "orders", "sells")
 
     def __init__(self, instruments: Mapping[str, Instrument]) -> None:
-        self._instruments = instruments
+        self._scales = {symbol: i.cash_scale() for symbol, i in instruments.items()}
         self.orders: dict[str, Reservation] = {}
         self.buys = 0
         self.sells = 0
@@ -94,9 +98,12 @@ class Reservations:
             px: latest price at its verdict, for an order without a price of its own.
         """
         own_px = order.limit_px or order.stop_px or px
-        held = Reservation(order, own_px, self._instruments[order.symbol])
+        held = Reservation(order, own_px, self._scales[order.symbol])
         self.orders[order.client_order_id] = held
-        self._resize(held)
+        if order.side is _BUY:
+            self.buys += held.amount
+        else:
+            self.sells += held.amount
         return held
 
     def replaced(self, held: Reservation, replace: ReplaceOrder) -> Order:
@@ -151,15 +158,25 @@ class Reservations:
             self._resize(held)
         return held
 
-    def fill(self, order_id: str, cum_qty: int, leaves_qty: int) -> Reservation | None:
-        """Turn what has filled into a position; the last fill ends the reservation."""
-        if leaves_qty == 0:
-            return self.end(order_id)
-        held = self.orders.get(order_id)
-        if held is not None:
+    def fill(self, held: Reservation, cum_qty: int, leaves_qty: int) -> None:
+        """Turn what has filled of an order into a position; the last fill ends it.
+
+        Args:
+            held: the order's reservation.
+            cum_qty: filled so far.
+            leaves_qty: still open; zero ends the reservation.
+        """
+        if leaves_qty:
             held.cum_qty = cum_qty
             self._resize(held)
-        return held
+            return
+        # Written out, like reserve: this is how most orders end.
+        del self.orders[held.order.client_order_id]
+        if held.order.side is _BUY:
+            self.buys -= held.amount
+        else:
+            self.sells -= held.amount
+        held.leaves_qty = held.amount = 0
 
     def end(self, order_id: str) -> Reservation | None:
         """Release what an order still reserves, for a definitive end."""
@@ -172,8 +189,6 @@ class Reservations:
     def _resize(self, held: Reservation) -> None:
         before = held.amount
         held.resize()
-        if held.order.reduce_only:
-            held.amount = 0
         self.count(held.order.side, held.amount - before)
 
     def count(self, side: Side, change: int) -> None:

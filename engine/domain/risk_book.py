@@ -37,6 +37,8 @@ _BUY, _LIMIT = Side.BUY, OrderType.LIMIT
 
 MARGIN_CALL = "MARGIN_CALL"
 
+_new = tuple.__new__
+
 
 class Reached(NamedTuple):
     """A limit that has been reached, or nearly.
@@ -93,10 +95,6 @@ class RiskBook:
 
     # Orders.
 
-    def is_known(self, order_id: str) -> bool:
-        """Say whether an order of this id was judged, today or the day before."""
-        return order_id in self.judged or order_id in self.judged_before
-
     def was_denied(self, order_id: str) -> bool:
         """Say whether an order of this id was denied, today or the day before."""
         return not (self.judged.get(order_id, True) and self.judged_before.get(order_id, True))
@@ -118,32 +116,39 @@ class RiskBook:
             now: the time, UTC nanoseconds.
             exempt: see :class:`CheckInputs`.
         """
-        book, held = self.exposure, self.reservations
-        if order.strategy_id not in self.results.strategies:
-            self._meet(order.strategy_id)
-        exposure = book.exposure(market, order.strategy_id)
-        account, strategy = self.results.account, self.results.of(order.strategy_id)
-        px = market.px
-        return CheckInputs(
-            order.order_qty,
-            through_ppm(order, px),
-            px,
-            now - event.ts_event,
-            crossed_px(order, market),
-            *self.throttle.measure(order, now),
-            *book.measure(order, exposure, exempt, (held.buys, held.sells)),
-            account.day_start,
-            account.peak,
-            strategy.day_start - book.cash_units(exposure.totals[1].equity),
-            account.losing_streak,
-            strategy.losing_streak,
-            exempt,
+        book, held, results = self.exposure, self.reservations, self.results
+        strategy_id = order.strategy_id
+        strategy = results.strategies.get(strategy_id) or self._meet(strategy_id)
+        exposure = market.all.get(strategy_id) or book.exposure(market, strategy_id)
+        account, px = results.account, market.px
+        earned = exposure.totals[1].equity
+        if book.grain != 1:
+            earned = book.cash_units(earned)
+        # Built as the tuple that it is: the generated __new__ takes twice as long.
+        return _new(
+            CheckInputs,
+            (
+                order.order_qty,
+                0 if order.limit_px is None else through_ppm(order, px),
+                px,
+                now - event.ts_event,
+                crossed_px(order, market) if market.asks or market.bids else 0,
+                *self.throttle.measure(order, now),
+                *book.measure(order, exposure, exempt, (held.buys, held.sells)),
+                account.day_start,
+                account.peak,
+                strategy.day_start - earned,
+                account.losing_streak,
+                strategy.losing_streak,
+                exempt,
+            ),
         )
 
-    def _meet(self, strategy_id: str) -> None:
+    def _meet(self, strategy_id: str) -> Result:
         self.exposure.strategy(strategy_id)
-        self.results.of(strategy_id)
+        result = self.results.of(strategy_id)
         self.set_alarms()
+        return result
 
     def reserve(self, order: Order, market: Market, now: int) -> None:
         """Take in an approved order."""
@@ -167,36 +172,46 @@ class RiskBook:
             self._work(market, held.order, -leaves)
         return market
 
-    def book(self, changed: PositionChanged) -> tuple[Market, bool]:
-        """Turn a reservation into a position; give the symbol and whether a round trip lost."""
+    def book(self, changed: PositionChanged) -> bool:
+        """Turn a reservation into a position; say whether a limit may have been reached."""
         fill = changed.fill
         book = self.exposure
         market = book.markets[fill.symbol]
-        exposure = book.exposure(market, fill.strategy_id)
+        strategy_id = fill.strategy_id
+        exposure = market.all.get(strategy_id) or book.exposure(market, strategy_id)
         exposure.quantity = changed.quantity
         book.pay(exposure, changed.cash)
         held = self.reservations.orders.get(fill.client_order_id)
         if held is not None:
             before = held.leaves_qty
-            self.reservations.fill(fill.client_order_id, fill.cum_qty, fill.leaves_qty)
-            if not held.order.reduce_only:
-                filled = before - held.leaves_qty
-                if held.order.side is _BUY:
-                    exposure.buys -= filled
+            self.reservations.fill(held, fill.cum_qty, fill.leaves_qty)
+            order = held.order
+            if not order.reduce_only:
+                if order.side is _BUY:
+                    exposure.buys -= before - held.leaves_qty
                 else:
-                    exposure.sells -= filled
+                    exposure.sells -= before - held.leaves_qty
             if not fill.leaves_qty:
                 self._forget(held, market)
-        book.resize(fill.strategy_id, exposure)
-        return market, self.results.book(changed)
+        book.resize(strategy_id, exposure)
+        rings = book.grant(market)
+        return (self.results.book(changed) and self._streak_ended(strategy_id)) or rings
+
+    def _streak_ended(self, strategy_id: str) -> bool:
+        results, bound = self.results, self.bound
+        return (
+            results.account.losing_streak >= bound.streak
+            or results.of(strategy_id).losing_streak >= bound.strategy_streak
+        )
 
     def _work(self, market: Market, order: Order, change: int) -> None:
-        exposure = self.exposure.exposure(market, order.strategy_id)
+        strategy_id = order.strategy_id
+        exposure = market.all.get(strategy_id) or self.exposure.exposure(market, strategy_id)
         if order.side is _BUY:
             exposure.buys += change
         else:
             exposure.sells += change
-        self.exposure.resize(order.strategy_id, exposure)
+        self.exposure.resize(strategy_id, exposure)
 
     def _forget(self, held: Reservation, market: Market) -> None:
         self.throttle.ended(held.order.strategy_id)
@@ -268,6 +283,7 @@ class RiskBook:
 
     def equity(self) -> int:
         """Give cash plus positions at the latest prices, in cash units."""
+        self.exposure.sync()
         return self.exposure.cash_units(self.exposure.account.equity)
 
     def reached(self) -> list[Reached]:
@@ -353,6 +369,7 @@ class RiskBook:
             earned = self.exposure.cash_units(total.equity)
             levels = self._loss_levels(strategy_id, self.results.of(strategy_id))
             self._set_alarm(total, earned, levels)
+        self.exposure.grant_all()
 
     def _loss_levels(self, strategy_id: str, result: Result) -> list[int]:
         limit = self._limit_of(strategy_id, result)

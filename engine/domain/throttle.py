@@ -6,26 +6,18 @@ at which the bucket would be empty. It needs no timer and is the same in virtual
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import deque
 
 import msgspec
 
 from engine.domain.orders import Order
-from engine.domain.risk import Bounds
+from engine.domain.risk import NO_LIMIT, Bounds
 
 NO_REPEATS = 0
 
 
-class Traffic(NamedTuple):
-    """What was sent before an order; the traffic part of :class:`CheckInputs`, in its order."""
-
-    backlog: int
-    strategy_backlog: int
-    repeats: int
-    open_orders: int
-    strategy_open_orders: int
-    day_orders: int
-    strategy_day_orders: int
+Traffic = tuple[int, int, int, int, int, int, int]
+"""What was sent before an order: ``backlog`` to ``strategy_day_orders`` of CheckInputs."""
 
 
 class Sent(msgspec.Struct):
@@ -64,13 +56,14 @@ class Throttle:
         repeats: when each equal order was sent, within the window.
     """
 
-    __slots__ = ("_bound", "_newest", "account", "repeats", "strategies")
+    __slots__ = ("_bound", "_counts_repeats", "_newest", "account", "repeats", "strategies")
 
     def __init__(self, bound: Bounds) -> None:
         self._bound = bound
+        self._counts_repeats = bound.repeats != NO_LIMIT
         self.account = Sent()
         self.strategies: dict[str, Sent] = {}
-        self.repeats: dict[Key, list[int]] = {}
+        self.repeats: dict[Key, deque[int]] = {}
         self._newest = 0
 
     def of(self, strategy_id: str) -> Sent:
@@ -82,13 +75,14 @@ class Throttle:
 
     def measure(self, order: Order, now: int) -> Traffic:
         """Look at what was sent before an order."""
-        account, strategy = self.account, self.of(order.strategy_id)
+        account = self.account
+        strategy = self.strategies.get(order.strategy_id) or self.of(order.strategy_id)
         backlog = account.empty_at - now
         strategy_backlog = strategy.empty_at - now
-        return Traffic(
+        return (
             backlog if backlog > 0 else 0,
             strategy_backlog if strategy_backlog > 0 else 0,
-            self._repeats(order, now),
+            self._repeats(order, now) if self.repeats else NO_REPEATS,
             account.working,
             strategy.working,
             account.today,
@@ -96,33 +90,40 @@ class Throttle:
         )
 
     def _repeats(self, order: Order, now: int) -> int:
-        if now - self._newest > self._bound.repeat_window:
-            return NO_REPEATS
         times = self.repeats.get(_key(order))
         if times is None:
             return NO_REPEATS
         oldest = now - self._bound.repeat_window
-        return sum(1 for ts in times if ts >= oldest)
+        while times and times[0] < oldest:
+            times.popleft()
+        return len(times)
 
     def sent(self, order: Order, now: int) -> None:
         """Count an order that leaves."""
-        bound = self._bound
-        strategy = self.of(order.strategy_id)
-        for sender, interval in (
-            (self.account, bound.interval),
-            (strategy, bound.strategy_interval),
-        ):
-            sender.working += 1
-            sender.today += 1
-            sender.empty_at = (sender.empty_at if sender.empty_at > now else now) + interval
-        window = bound.repeat_window
-        if now - self._newest > window:
+        bound, account = self._bound, self.account
+        strategy = self.strategies.get(order.strategy_id) or self.of(order.strategy_id)
+        account.working += 1
+        account.today += 1
+        strategy.working += 1
+        strategy.today += 1
+        # Written out for the two senders: this runs once per order.
+        if bound.interval:
+            account.empty_at = max(account.empty_at, now) + bound.interval
+        if bound.strategy_interval:
+            strategy.empty_at = max(strategy.empty_at, now) + bound.strategy_interval
+        if self._counts_repeats:
+            self._note(order, now)
+
+    def _note(self, order: Order, now: int) -> None:
+        if self.repeats and now - self._newest > self._bound.repeat_window:
             self.repeats.clear()
         self._newest = now
-        times = self.repeats.setdefault(_key(order), [])
-        if times and now - times[0] > window:
-            times[:] = [ts for ts in times if ts >= now - window]
-        times.append(now)
+        key = _key(order)
+        times = self.repeats.get(key)
+        if times is None:
+            self.repeats[key] = deque((now,))
+        else:
+            times.append(now)
 
     def amended(self, strategy_id: str, now: int) -> None:
         """Count a replacement that leaves: a message like an order, but no order more."""
@@ -137,7 +138,7 @@ class Throttle:
     def ended(self, strategy_id: str) -> None:
         """Count an order that works no longer."""
         self.account.working -= 1
-        self.of(strategy_id).working -= 1
+        self.strategies[strategy_id].working -= 1
 
     def end_day(self) -> None:
         """Begin the counts of a day."""
