@@ -39,6 +39,7 @@ HEARD = (OrderApproved, OrderDenied, ReplaceApproved, ReplaceDenied, RiskEvent, 
 A = Instrument(symbol="A")
 B = Instrument(symbol="B", tick_size=5, lot_size=10)
 C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
+TECH = (Instrument(symbol="T1", sector="TECH"), Instrument(symbol="T2", sector="TECH"))
 
 
 class World(Actor):
@@ -62,14 +63,22 @@ class Router(Actor):
 class Rig:
     """A gate with a million; A and B at 100.00, one bar old."""
 
-    def __init__(self, cash: int = 1_000_000, **limits: Any) -> None:
-        self.store = store = MemoryLatchStore()
+    def __init__(
+        self,
+        cash: int = 1_000_000,
+        *,
+        calendar: str = "24/7",
+        store: MemoryLatchStore | None = None,
+        start: int = 0,
+        **limits: Any,
+    ) -> None:
+        self.store = store = store or MemoryLatchStore()
         self.gate = RiskGate(
             "risk_gate",
             limits=limits_of(**limits),
-            instruments={i.symbol: i for i in (A, B, C)},
+            instruments={i.symbol: i for i in (A, B, C, *TECH)},
             initial_cash=cash * CASH_UNIT,
-            calendar="24/7",
+            calendar=calendar,
             router="router",
             latch=TradingLatch(store.load()),
             store=store,
@@ -78,6 +87,7 @@ class Rig:
         self.router = Router()
         actors = [self.gate, self.router, self.world]
         self.cell = Cell("core", actors, dict.fromkeys(HEARD, ("world",)))
+        self.cell.now = start
         self.cell.start()
         self.cash = cash * CASH_UNIT
         self.held: dict[tuple[str, str], int] = {}
@@ -120,7 +130,14 @@ class Rig:
         return self.submit(self.order(qty, symbol, **fields))
 
     def fill(
-        self, order: Order, qty: int, leaves: int, *, px: int = 10_000, total: int | None = None
+        self,
+        order: Order,
+        qty: int,
+        leaves: int,
+        *,
+        px: int = 10_000,
+        total: int | None = None,
+        realized: int = 0,
     ) -> None:
         """Book a fill of an order as the ledger would."""
         signed = order.side.sign * qty
@@ -132,13 +149,17 @@ class Rig:
             order.client_order_id, f"E{self.count}{leaves}", order.strategy_id, order.symbol,
             signed, px, cum, leaves, 0, 0, Liquidity.TAKER, 0, PricedBy.TRADE, 0, 0,
         )  # fmt: skip
-        changed = PositionChanged(fill, self.held[key], 0, 0, self.cash)
+        changed = PositionChanged(fill, self.held[key], 0, realized, self.cash)
         self.cell.deliver("risk_gate", changed)
 
     def hold(self, qty: int, symbol: str = "A", *, strategy: str = "S") -> None:
         order = self.order(qty, symbol, strategy_id=strategy)
         assert self.submit(order) is None
         self.fill(order, abs(qty), 0)
+
+    def hold_anyway(self, qty: int, symbol: str = "A") -> None:
+        """Book a fill whose order the gate knows nothing of."""
+        self.fill(self.order(qty, symbol), abs(qty), 0)
 
     def tell(self, message: Any) -> list[Any]:
         self.world.heard.clear()

@@ -1,0 +1,233 @@
+"""The trading state of the gate: what enters it, what it stops, who ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.domain.commands import (
+    KillSwitch,
+    OrderApproved,
+    ReplaceOrder,
+    SetTradingState,
+    SubmitOrder,
+    TradingState,
+)
+from engine.domain.events import (
+    OrderReplaced,
+    RiskEvent,
+    Severity,
+)
+from engine.domain.orders import OrderType, Side
+from engine.domain.risk import DenyCode
+from tests.unit.actors.gate_rig import Rig
+
+D = DenyCode
+LIMIT, STOP, STOP_LIMIT = OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
+SECOND = 10**9
+WIDE: dict[str, Any] = {
+    "max_order_size": "unlimited",
+    "max_position_size": "unlimited",
+    "max_total_exposure": "unlimited",
+    "max_repeated_orders": "unlimited",
+    "min_order_size": "unlimited",
+}
+
+
+def limit_order(rig: Rig, qty: int, px: int, **fields: Any) -> DenyCode | None:
+    return rig.send(qty, order_type=LIMIT, limit_px=px, **fields)
+
+
+@pytest.mark.check("STRATEGY_LOSS")
+@pytest.mark.req("P12")
+def test_a_strategys_loss_halts_it_alone() -> None:
+    rig = Rig(per_strategy={"max_daily_loss": 1_000.0})
+    rig.hold(100)
+    rig.price("A", 9_300)
+    assert rig.risk_events() == [("STRATEGY_LOSS", Severity.WARNING, "NONE")]
+    rig.price("A", 9_001)
+    assert len(rig.risk_events()) == 1
+    rig.price("A", 9_000)
+    halted = ("STRATEGY_LOSS", Severity.CRITICAL, "STRATEGY_HALTED")
+    assert rig.risk_events()[1:] == [halted]
+    assert rig.send(10) is D.STRATEGY_HALTED
+    assert rig.send(10, strategy_id="T") is None
+    rig.tell(SetTradingState(state=TradingState.ACTIVE, reason="OK", ts_init=0, strategy_id="S"))
+    assert rig.send(10) is D.STRATEGY_LOSS
+    rig.cell.fire_timers(86_400 * SECOND + 1)
+    rig.price("A", 9_000)
+    assert rig.send(10) is None
+
+
+@pytest.mark.check("DRAWDOWN")
+def test_a_fall_from_the_peak_halts_until_a_person_resumes() -> None:
+    rig = Rig(max_drawdown=0.10, max_daily_loss="unlimited", max_daily_loss_amount="unlimited",
+              **WIDE)  # fmt: skip
+    rig.hold(10_000)  # all of the million
+    rig.price("A", 20_000)
+    rig.cell.fire_timers(86_400 * SECOND + 1)  # two millions, at the end of a day
+    rig.price("A", 18_001)
+    assert rig.gate.latch.state() is TradingState.ACTIVE
+    rig.price("A", 18_000)
+    assert rig.gate.latch.state() is TradingState.HALTED
+    assert rig.risk_events() == [("DRAWDOWN", Severity.CRITICAL, "TRADING_HALTED")]
+    rig.cell.fire_timers(2 * 86_400 * SECOND + 1)
+    assert rig.send(-10, "B") is D.TRADING_HALTED
+    rig.set_state(TradingState.ACTIVE)
+    assert rig.send(-10, "B") is D.DRAWDOWN
+
+
+def round_trip(rig: Rig, px: int, strategy_id: str = "S") -> None:
+    """Buy ten at 100.00 and sell them."""
+    rig.price("A", 10_000)
+    rig.hold(10, strategy=strategy_id)
+    order = rig.order(-10, strategy_id=strategy_id, reduce_only=True)
+    rig.submit(order)
+    rig.fill(order, 10, 0, px=px, realized=10 * (px - 10_000) * 10**6)
+    rig.price("A", 10_000)
+
+
+@pytest.mark.check("LOSING_STREAK")
+@pytest.mark.check("STRATEGY_LOSING_STREAK")
+@pytest.mark.parametrize(
+    ("changes", "code", "resumed", "other"),
+    [
+        ({"max_losing_trades": 2}, D.TRADING_HALTED, D.LOSING_STREAK, D.LOSING_STREAK),
+        (
+            {"per_strategy": {"max_losing_trades": 2}},
+            D.STRATEGY_HALTED,
+            D.STRATEGY_LOSING_STREAK,
+            None,
+        ),
+    ],
+)
+def test_losing_in_a_row_halts_for_the_day(
+    changes: dict[str, Any], code: DenyCode, resumed: DenyCode, other: DenyCode | None
+) -> None:
+    rig = Rig(**changes)
+    for px in (9_900, 10_000, 9_900):  # breaking even ends a row
+        round_trip(rig, px)
+    assert rig.send(10) is None
+    round_trip(rig, 9_900)
+    assert rig.send(11) is code
+    rig.tell(SetTradingState(state=TradingState.ACTIVE, reason="OK", ts_init=0,
+                             strategy_id="S" if other is None else None))  # fmt: skip
+    assert rig.send(11) is resumed
+    assert rig.send(11, strategy_id="T") is other
+    rig.cell.fire_timers(86_400 * SECOND + 1)
+    rig.price("A", 10_000)
+    assert rig.send(12) is None
+
+
+# States that a rule or a person enters.
+
+
+def test_a_margin_call_lets_positions_shrink_only() -> None:
+    rig = Rig(cash=10_000, **WIDE, max_leverage=2.0, max_daily_loss="unlimited",
+              max_daily_loss_amount="unlimited")  # fmt: skip
+    rig.hold(200)  # 20,000 with 10,000 of one's own
+    rig.price("A", 6_667)
+    assert rig.gate.latch.state() is TradingState.ACTIVE
+    rig.price("A", 6_666)  # 3,332 of 13,332: below a quarter
+    assert rig.risk_events() == [("MARGIN_CALL", Severity.CRITICAL, "TRADING_REDUCING")]
+    assert rig.send(10, "B") is D.TRADING_REDUCING
+    assert rig.send(-10, reduce_only=True) is None
+    rig.price("A", 6_600)
+    assert len(rig.risk_events()) == 0
+
+
+@pytest.mark.req("P13")
+@pytest.mark.parametrize("flatten", [False, True])
+def test_the_kill_switch(flatten: bool) -> None:
+    rig = Rig()
+    rig.hold(100)
+    rig.hold(-20, "B", strategy="T")
+    entry = rig.order(10, order_type=LIMIT, limit_px=9_500)
+    stop = rig.order(-100, order_type=STOP, stop_px=9_000, reduce_only=True)
+    assert (rig.submit(entry), rig.submit(stop)) == (None, None)
+    kill = KillSwitch(reason="KILL_SWITCH", ts_init=0, flatten=flatten)
+    (told, *closes) = rig.tell(kill)
+    assert type(told) is RiskEvent
+    assert (told.severity, told.action_taken) == (Severity.CRITICAL, "TRADING_HALTED")
+    assert rig.router.canceled == [entry.client_order_id, stop.client_order_id]
+    expected = [("S", "A", "KILL_SWITCH"), ("T", "B", "KILL_SWITCH")] if flatten else []
+    assert [(c.strategy_id, c.symbol, c.reason) for c in closes] == expected
+    assert rig.send(10) is D.TRADING_HALTED
+    rig.cell.fire_timers(5 * 86_400 * SECOND)
+    assert rig.send(10) is D.TRADING_HALTED
+    rig.set_state(TradingState.ACTIVE)
+    rig.price("A", 10_000)
+    assert rig.send(10) is None
+
+
+@pytest.mark.req("P13")
+def test_what_was_approved_just_before_the_kill_does_not_leave_after_it() -> None:
+    rig = Rig()
+    order = rig.order(10)
+    cell = rig.cell
+    cell.send("risk_gate", SubmitOrder(order))
+    cell.send("risk_gate", KillSwitch(reason="KILL_SWITCH", ts_init=0))
+    cell.drain()
+    approved = next(e for e in rig.world.heard if type(e) is OrderApproved)
+    # The router reads the same latch when the approval reaches it.
+    assert rig.gate.latch.refusal("S", reduce_only=False, closing=approved.closing)
+    assert rig.router.canceled == [order.client_order_id]
+
+
+@pytest.mark.req("P12", "P13")
+def test_a_halt_outlives_a_restart() -> None:
+    rig = Rig()
+    rig.tell(KillSwitch(reason="KILL_SWITCH", ts_init=0))
+    again = Rig(store=rig.store)
+    assert again.send(10) is D.TRADING_HALTED
+    again.set_state(TradingState.ACTIVE)
+    assert Rig(store=rig.store).send(10) is None
+
+
+@pytest.mark.req("D13", "P12")
+def test_a_weaker_rule_loosens_nothing() -> None:
+    rig = Rig(halt_reset="next_day")
+    rig.set_state(TradingState.HALTED)
+    rig.hold_anyway(1_000)
+    rig.price("A", 5_000)  # the daily loss, which would end with the day
+    rig.cell.fire_timers(86_400 * SECOND + 1)
+    assert rig.gate.latch.state() is TradingState.HALTED
+
+
+# What is told.
+
+
+@pytest.mark.req("R98")
+@pytest.mark.parametrize(
+    ("act", "code", "value", "limit"),
+    [
+        (lambda r: r.send(1_001), D.ORDER_VALUE_ABOVE_MAX, 100_100.0, 100_000.0),
+        (lambda r: limit_order(r, 10, 12_000), D.PRICE_COLLAR, 0.2, 0.1),
+        (lambda r: r.send(0), D.QUANTITY_PRECISION, 0.0, None),
+    ],
+)
+def test_every_denial_is_a_risk_event(
+    act: Callable[[Rig], Any], code: DenyCode, value: float, limit: float | None
+) -> None:
+    rig = Rig()
+    assert act(rig) is code
+    (event,) = (e for e in rig.world.heard if type(e) is RiskEvent)
+    assert (event.event_type, event.severity) == (code.name, Severity.INFO)
+    assert (event.value, event.limit, event.action_taken) == (value, limit, "ORDER_DENIED")
+    assert (event.strategy_id, event.symbol) == ("S", "A")
+    assert event.description.startswith(code.meaning)
+
+
+def test_a_replacement_may_be_smaller_when_the_limit_is_reached() -> None:
+    rig = Rig(cash=10_000, **WIDE)
+    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
+    assert rig.submit(order) is None
+    (denied, _) = rig.tell(ReplaceOrder(order.client_order_id, "S", 0, order_qty=101))
+    assert denied.verdict.code is D.LEVERAGE
+    rig.tell(ReplaceOrder(order.client_order_id, "S", 0, order_qty=90))
+    rig.tell(OrderReplaced(order.client_order_id, 90, 10_000, None, 0))
+    assert rig.room() == (90, 0)
+    assert rig.send(10) is None
+    assert order.side is Side.BUY
