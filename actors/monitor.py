@@ -30,8 +30,8 @@ class Monitor(Actor):
     """Watches the symbols in which something is held, and nothing when no guard is set.
 
     It looks at the last price of each event (a bar's close). A guard that has triggered asks for
-    the position to be closed at every further event until it is flat or the price is back; the
-    host sends nothing while a closing order already works.
+    the position to be closed at every further event until it is flat or the price is back, and
+    tells so once; the host sends nothing while a closing order already works.
 
     Args:
         name: actor name.
@@ -101,7 +101,6 @@ class Monitor(Actor):
             self._guard(symbol, guarded)
         reason = guarded.levels.reason(guarded.quantity, px)
         if reason is None:
-            guarded.told = False
             return
         ctx: Any = self.ctx
         close = ClosePosition(

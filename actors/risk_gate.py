@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine.domain import notices
+from engine.domain import notices, risk_snapshot
 from engine.domain.calendars import get_calendar
 from engine.domain.commands import (
     CancelOrder,
@@ -57,6 +57,7 @@ from engine.domain.risk import (
 )
 from engine.domain.risk.verdict import CLOSING, REDUCING
 from engine.domain.risk_book import Reached, RiskBook
+from engine.domain.risk_snapshot import RiskSnapshot
 from engine.ports import LatchStore
 from engine.runtime.actor import Actor, Handler
 
@@ -85,6 +86,7 @@ class RiskGate(Actor):
         router: actor name of the order router.
         latch: the trading state, which the router reads too.
         store: keeps the trading state over a restart.
+        snapshot: what the gate knew before a restart; None begins anew.
     """
 
     def __init__(
@@ -98,9 +100,13 @@ class RiskGate(Actor):
         router: str,
         latch: TradingLatch,
         store: LatchStore,
+        snapshot: RiskSnapshot | None = None,
     ) -> None:
         super().__init__(name)
         self.book = RiskBook(limits, instruments, initial_cash)
+        self._since = None if snapshot is None else snapshot.ts_event
+        if snapshot is not None:
+            risk_snapshot.restore(self.book, snapshot)
         self.latch = latch
         self._markets = self.book.exposure.markets
         self._limits = limits
@@ -130,8 +136,18 @@ class RiskGate(Actor):
         }
 
     def on_start(self) -> None:
-        """Arm the end of the first trading day."""
-        self._arm_day_end()
+        """Arm the end of the trading day; catch up with what a restart has missed."""
+        for market in self.book.exposure.active.values():
+            self._watch(market)
+        since, now = self._since, self.ctx.now
+        if since is not None and self._calendar.day(since) != self._calendar.day(now):
+            self.on_day_ended(DayEnded(now))
+        else:
+            self._arm_day_end()
+
+    def snapshot(self) -> RiskSnapshot:
+        """Give what a gate that takes over from this one must know."""
+        return risk_snapshot.take(self.book, self.ctx.now)
 
     # Orders.
 
@@ -299,6 +315,8 @@ class RiskGate(Actor):
             return
         market.is_watched = bool(market.exposures)
         if market.is_watched:
+            if market.lane is None:
+                market.lane = self.ctx.lane(market.instrument.symbol)
             self.ctx.watch(market.instrument.symbol)
         else:
             self.ctx.unwatch(market.instrument.symbol)

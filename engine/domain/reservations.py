@@ -106,6 +106,15 @@ class Reservations:
             self.sells += held.amount
         return held
 
+    def again(
+        self, order: Order, order_qty: int, px: int, cum_qty: int, pending: list[tuple[int, int]]
+    ) -> Reservation:
+        """Reserve for an order that was working before a restart."""
+        held = self.reserve(order, px)
+        held.order_qty, held.px, held.cum_qty, held.pending = order_qty, px, cum_qty, list(pending)
+        self._resize(held)
+        return held
+
     def replaced(self, held: Reservation, replace: ReplaceOrder) -> Order:
         """Give the order that a replacement would make: what of it could still fill."""
         order = held.order

@@ -159,6 +159,23 @@ class RiskBook:
             market.rest(order.client_order_id, order.side, order.limit_px or 0)
         self.throttle.sent(order, now)
 
+    def reserve_again(
+        self, order: Order, order_qty: int, px: int, cum_qty: int, pending: list[tuple[int, int]]
+    ) -> None:
+        """Take in an order that was working before a restart."""
+        held = self.reservations.again(order, order_qty, px, cum_qty, pending)
+        market = self.exposure.markets[order.symbol]
+        if not order.reduce_only:
+            self._work(market, order, held.leaves_qty)
+        self._rest(held, market)
+
+    def _rest(self, held: Reservation, market: Market) -> None:
+        order = held.order
+        if order.order_type is _LIMIT and order.parent_id is None:
+            market.unrest(order.client_order_id)
+            for px in (held.px, *(px for _, px in held.pending or ())):
+                market.rest(order.client_order_id, order.side, px)
+
     def release(self, order_id: str) -> Market | None:
         """Take in the definitive end of an order; give its symbol, None when it is unknown."""
         held = self.reservations.orders.get(order_id)
@@ -274,10 +291,7 @@ class RiskBook:
         order = held.order
         if not order.reduce_only:
             self._work(market, order, held.leaves_qty - before)
-        if order.order_type is _LIMIT and order.parent_id is None:
-            market.unrest(order.client_order_id)
-            for px in (held.px, *(px for _, px in held.pending or ())):
-                market.rest(order.client_order_id, order.side, px)
+        self._rest(held, market)
 
     # Losses.
 

@@ -125,6 +125,11 @@ class Throttle:
         else:
             times.append(now)
 
+    def put_repeats(self, repeats: list[tuple[Key, list[int]]]) -> None:
+        """Take in what was sent within the window before a restart."""
+        self.repeats = {key: deque(times) for key, times in repeats}
+        self._newest = max((times[-1] for _, times in repeats if times), default=0)
+
     def amended(self, strategy_id: str, now: int) -> None:
         """Count a replacement that leaves: a message like an order, but no order more."""
         bound = self._bound

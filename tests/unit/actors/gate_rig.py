@@ -31,6 +31,7 @@ from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Liquidity, Order, OrderType, Side
 from engine.domain.risk import DenyCode
+from engine.domain.risk_snapshot import RiskSnapshot
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.cell import Cell
 from tests.limits import limits as limits_of
@@ -70,8 +71,12 @@ class Rig:
         calendar: str = "24/7",
         store: MemoryLatchStore | None = None,
         start: int = 0,
+        snapshot: RiskSnapshot | None = None,
+        prices: Mapping[str, int] = {"A": 10_000, "B": 10_000},
         **limits: Any,
     ) -> None:
+        self.changes = limits
+        self.prices: dict[str, int] = {}
         self.store = store = store or MemoryLatchStore()
         self.gate = RiskGate(
             "risk_gate",
@@ -82,6 +87,7 @@ class Rig:
             router="router",
             latch=TradingLatch(store.load()),
             store=store,
+            snapshot=snapshot,
         )
         self.world = World()
         self.router = Router()
@@ -92,11 +98,11 @@ class Rig:
         self.cash = cash * CASH_UNIT
         self.held: dict[tuple[str, str], int] = {}
         self.count = 0
-        self.price("A", 10_000)
-        self.price("B", 10_000)
+        for symbol, px in prices.items():
+            self.price(symbol, px)
 
     def price(self, symbol: str, px: int) -> None:
-        now = self.cell.now
+        now, self.prices[symbol] = self.cell.now, px
         self.cell.deliver_market(Bar(symbol, 0, now, now, px, px, px, px, 1, 100, 1))
 
     def order(self, qty: int, symbol: str = "A", **fields: Any) -> Order:

@@ -63,8 +63,13 @@ def test_a_strategys_loss_halts_it_alone() -> None:
 
 @pytest.mark.check("DRAWDOWN")
 def test_a_fall_from_the_peak_halts_until_a_person_resumes() -> None:
-    rig = Rig(max_drawdown=0.10, max_daily_loss="unlimited", max_daily_loss_amount="unlimited",
-              **WIDE)  # fmt: skip
+    rig = Rig(
+        **WIDE,
+        max_drawdown=0.10,
+        max_leverage=2.0,
+        max_daily_loss="unlimited",
+        max_daily_loss_amount="unlimited",
+    )
     rig.hold(10_000)  # all of the million
     rig.price("A", 20_000)
     rig.cell.fire_timers(86_400 * SECOND + 1)  # two millions, at the end of a day

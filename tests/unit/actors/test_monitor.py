@@ -1,0 +1,167 @@
+"""The monitor alone: positions and prices in, requests to close out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from actors.monitor import Monitor
+from engine.domain.commands import ClosePosition
+from engine.domain.events import OrderFilled, PositionChanged, PricedBy, RiskEvent, Severity
+from engine.domain.guards import GuardBounds
+from engine.domain.instruments import Instrument
+from engine.domain.market import Bar, Quote, Trade
+from engine.domain.orders import Liquidity
+from engine.runtime.actor import Actor, Handler
+from engine.runtime.cell import Cell
+from tests.limits import limits
+
+HEARD = (RiskEvent, ClosePosition)
+
+
+class World(Actor):
+    def __init__(self) -> None:
+        super().__init__("world")
+        self.heard: list[Any] = []
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return dict.fromkeys(HEARD, self.heard.append)
+
+
+class Rig:
+    """A monitor of A, two decimals; prices in cents."""
+
+    def __init__(self, **guards: float) -> None:
+        instrument = Instrument(symbol="A")
+        self.factor = instrument.cash_scale()[0]
+        self.monitor = Monitor(
+            "monitor", guards=GuardBounds.of(limits(**guards)), instruments={"A": instrument}
+        )
+        self.world = World()
+        self.cell = Cell("core", [self.monitor, self.world], dict.fromkeys(HEARD, ("world",)))
+
+    def hold(self, quantity: int, px: int, *, fill: int | None = None, name: str = "S") -> None:
+        """Have a position at an average price, after a fill at it."""
+        signed = quantity if fill is None else fill
+        filled = OrderFilled(
+            "O", "E", name, "A", signed, px, abs(signed), 0, 0, 0, Liquidity.TAKER, 0,
+            PricedBy.TRADE, 0, 0,
+        )  # fmt: skip
+        changed = PositionChanged(filled, quantity, quantity * px * self.factor, 0, 0)
+        self.cell.deliver("monitor", changed)
+
+    def price(self, px: int, kind: str = "bar") -> list[str]:
+        """Deliver a price; give the reasons for which positions are to be closed."""
+        self.world.heard.clear()
+        event: Any = {
+            "bar": Bar("A", 0, 0, 0, px, px + 50, px - 50, px, 1, 100, 1),
+            "trade": Trade("A", 0, 0, px, 1, 100, 1),
+            "quote": Quote("A", 0, 0, px - 1, px + 1, 1, 1, 100, 1),
+        }[kind]
+        self.cell.deliver_market(event)
+        return [e.reason for e in self.world.heard if type(e) is ClosePosition]
+
+    def told(self) -> list[RiskEvent]:
+        return [e for e in self.world.heard if type(e) is RiskEvent]
+
+
+@pytest.mark.req("D12", "R55", "R97")
+@pytest.mark.parametrize("kind", ["bar", "trade", "quote"])
+@pytest.mark.parametrize(
+    ("quantity", "safe", "trigger"), [(100, 9_301, 9_300), (-100, 10_699, 10_700)]
+)
+def test_a_stop_loss_triggers_at_its_share_plus_the_buffer(
+    kind: str, quantity: int, safe: int, trigger: int
+) -> None:
+    rig = Rig(stop_loss_pct=0.05, stop_loss_buffer=0.02)
+    rig.hold(quantity, 10_000)
+    assert rig.price(safe, kind) == []
+    assert rig.price(trigger, kind) == ["STOP_LOSS"]
+    (event,) = rig.told()
+    assert (event.severity, event.action_taken) == (Severity.CRITICAL, "POSITION_CLOSED")
+    assert (event.value, event.limit) == (trigger / 100, trigger / 100)
+    assert (event.strategy_id, event.symbol) == ("S", "A")
+
+
+@pytest.mark.req("D12")
+@pytest.mark.parametrize(("quantity", "gain"), [(100, 90_000), (-100, 1)])
+def test_a_gain_never_triggers_a_stop_loss(quantity: int, gain: int) -> None:
+    rig = Rig(stop_loss_pct=0.05)
+    rig.hold(quantity, 10_000)
+    assert rig.price(gain) == []
+
+
+@pytest.mark.req("R97")
+def test_it_asks_until_the_position_is_flat_and_tells_once() -> None:
+    rig = Rig(stop_loss_pct=0.05)
+    rig.hold(100, 10_000)
+    assert rig.price(9_000) == ["STOP_LOSS"]
+    assert len(rig.told()) == 1
+    assert rig.price(8_900) == ["STOP_LOSS"]
+    assert rig.told() == []
+    assert rig.price(9_900) == []  # the price is back before anything was closed
+    assert rig.price(9_000) == ["STOP_LOSS"]
+    rig.hold(40, 10_000, fill=-60)
+    assert rig.price(9_000) == ["STOP_LOSS"]
+    assert rig.told() == []
+    rig.hold(0, 9_000, fill=-40)
+    assert rig.price(8_000) == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "best", "safe", "trigger"),
+    [(100, 12_000, 10_801, 10_800), (-100, 8_000, 8_799, 8_800)],
+)
+def test_a_trailing_stop_follows_the_best_price(
+    quantity: int, best: int, safe: int, trigger: int
+) -> None:
+    rig = Rig(trailing_stop_pct=0.10)
+    rig.hold(quantity, 10_000)
+    assert rig.price(best) == []
+    assert rig.price((3 * best + 10_000) // 4) == []  # a lesser one moves nothing
+    assert rig.price(safe) == []
+    assert rig.price(trigger) == ["TRAILING_STOP"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "safe", "trigger"), [(100, 10_999, 11_000), (-100, 9_001, 9_000)]
+)
+def test_a_profit_is_taken(quantity: int, safe: int, trigger: int) -> None:
+    rig = Rig(take_profit_pct=0.10)
+    rig.hold(quantity, 10_000)
+    assert rig.price(safe) == []
+    assert rig.price(trigger) == ["TAKE_PROFIT"]
+
+
+def test_a_flip_and_a_larger_position_are_guarded_anew() -> None:
+    rig = Rig(stop_loss_pct=0.05, stop_loss_buffer=0.0, trailing_stop_pct=0.10)
+    rig.hold(100, 10_000)
+    assert rig.price(12_000) == []
+    rig.hold(-50, 12_000, fill=-150)
+    assert rig.price(11_500) == []  # a gain of the short, and its best price
+    assert rig.price(12_600) == ["STOP_LOSS"]
+    grown = Rig(stop_loss_pct=0.05, stop_loss_buffer=0.0)
+    grown.hold(100, 10_000)
+    grown.hold(200, 9_800, fill=100)  # the average is lower now
+    assert grown.price(9_400) == []
+    assert grown.price(9_310) == ["STOP_LOSS"]
+
+
+def test_each_strategy_is_guarded_by_itself() -> None:
+    rig = Rig(stop_loss_pct=0.05, stop_loss_buffer=0.0)
+    rig.hold(100, 10_000)
+    rig.hold(100, 9_000, name="T")
+    assert rig.price(9_400) == ["STOP_LOSS"]
+    (close,) = (e for e in rig.world.heard if type(e) is ClosePosition)
+    assert close.strategy_id == "S"
+    rig.hold(0, 9_400, fill=-100)
+    assert rig.price(8_550) == ["STOP_LOSS"]
+
+
+def test_without_guards_nothing_is_watched() -> None:
+    rig = Rig()
+    rig.hold(100, 10_000)
+    assert rig.price(1) == []
+    assert rig.cell.lane("A").handlers == ()
