@@ -95,12 +95,13 @@ def test_each_strategy_sees_its_own_positions_and_the_gate_all(scenario: Scenari
                 price = cost / CASH_UNIT / instrument.multiplier / position.quantity
                 assert position.average_price == pytest.approx(price)
         whole = sum(held[name, symbol] for name in core.strategies)
-        assert core.gate._book.of(symbol).quantity == whole
+        exposures = core.gate.book.exposure.markets[symbol].exposures.values()
+        assert sum(e.quantity for e in exposures) == whole
     for name in core.strategies:
         own = sum(
             i.notional(core.cell.last(i.symbol).last_px, held[name, i.symbol])
             for i in core.instruments
         )
         assert core.host(name).desk.equity_units() == core.ledger.cash + own
-    assert core.gate._cash == core.ledger.cash
+    assert core.gate.book.exposure.cash == core.ledger.cash
     assert {core.host(name).desk.cash for name in core.strategies} == {core.ledger.cash}
