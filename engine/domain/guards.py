@@ -89,10 +89,10 @@ def levels(
     size, long = abs(cost), quantity > 0
 
     def at(change_ppm: int, sign: int) -> int:
-        # abs(cost) * (1 + sign * change) as a price; rounded so that it is first reached there.
+        # abs(cost) * (1 + sign * change) as a price: the first whole one from the entry's side.
         amount = size * (PPM + sign * change_ppm) * divisor
         whole = per_px * PPM
-        return amount // whole if sign * (1 if long else -1) < 0 else -(-amount // whole)
+        return amount // whole if sign < 0 else -(-amount // whole)
 
     stop = trail = take = None
     if bounds.stop_ppm < NO_LIMIT:
