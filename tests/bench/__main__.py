@@ -24,6 +24,7 @@ from engine.ports import MarketHistory
 from engine.research.backtest import simulate
 from engine.wiring import open_history
 from tests.bench.floor import floor_seconds
+from tests.bench.gate import Bench
 from tests.bench.strategies.sma_cross_bench import SmaCrossBench
 from tests.bench.workloads import Workload, build
 
@@ -121,6 +122,25 @@ def loops(rounds: int) -> list[Figure]:
     ]
 
 
+def gate(rounds: int) -> list[Figure]:
+    """Measure the risk gate by itself, beside the floor of the same rounds."""
+    data = open_history(config_for(build("W1"), trading=False))
+    few, many = Bench(10, 10), Bench(10_000, 1_000)
+    costs, floors, ratios = [], [], []
+    for _ in range(rounds):
+        floors.append(floor_seconds(data) / data.rows)
+        small, large = few.seconds(), many.seconds()
+        costs.append(small)
+        ratios.append(large / small)
+    cost = statistics.median(costs)
+    floor = cost / statistics.median(floors)
+    return [
+        Figure("gate, one order", cost * 1e6, "µs", 12, 6, "all checks, verdict recorded"),
+        Figure("the same in floors", floor, "x floor", None, None),
+        Figure("10,000 positions against ten", statistics.median(ratios), "x", 1.5, 1.0),
+    ]
+
+
 def processes(rounds: int, *, scaling: bool) -> list[Figure]:
     """Measure whole processes: import, load, run, statistics, files and report."""
     w0, w1 = build("W0"), build("W1")
@@ -149,7 +169,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the 10M-bar run")
     parser.add_argument("--json", type=Path, default=Path("bench-out/bench.json"))
     arguments = parser.parse_args()
-    figures = loops(arguments.rounds)
+    figures = loops(arguments.rounds) + gate(arguments.rounds)
     figures += processes(arguments.rounds, scaling=not arguments.quick)
     print(f"{'figure':<30}{'value':>10}  {'unit':<9}{'must':>7}{'aim':>7}  ")
     for figure in figures:

@@ -40,6 +40,7 @@ MODULES = (
     "engine/domain/order_state", "engine/domain/positions", "engine/domain/ledger",
     "engine/domain/exposure", "engine/domain/risk", "engine/domain/reservations",
     "engine/domain/throttle", "engine/domain/latch", "engine/domain/guards",
+    "engine/domain/results", "engine/domain/risk_book", "engine/domain/order_shape",
 )  # fmt: skip
 TESTS = (
     "tests/unit/actors/**/test_*.py", "tests/unit/domain/**/test_*.py",
