@@ -56,7 +56,15 @@ class Throttle:
         repeats: when each equal order was sent, within the window.
     """
 
-    __slots__ = ("_bound", "_counts_repeats", "_newest", "account", "repeats", "strategies")
+    __slots__ = (
+        "_bound",
+        "_counts_repeats",
+        "_keyed",
+        "_newest",
+        "account",
+        "repeats",
+        "strategies",
+    )
 
     def __init__(self, bound: Bounds) -> None:
         self._bound = bound
@@ -65,6 +73,8 @@ class Throttle:
         self.strategies: dict[str, Sent] = {}
         self.repeats: dict[Key, deque[int]] = {}
         self._newest = 0
+        # The order measured last and its key: it is most often the one that is sent next.
+        self._keyed: tuple[Order | None, Key] = (None, ("", "", "", "", 0, None, None))
 
     def of(self, strategy_id: str) -> Sent:
         """Give a strategy's counts."""
@@ -90,7 +100,9 @@ class Throttle:
         )
 
     def _repeats(self, order: Order, now: int) -> int:
-        times = self.repeats.get(_key(order))
+        key = _key(order)
+        self._keyed = (order, key)
+        times = self.repeats.get(key)
         if times is None:
             return NO_REPEATS
         oldest = now - self._bound.repeat_window
@@ -118,7 +130,9 @@ class Throttle:
         if self.repeats and now - self._newest > self._bound.repeat_window:
             self.repeats.clear()
         self._newest = now
-        key = _key(order)
+        measured, key = self._keyed
+        if measured is not order:
+            key = _key(order)
         times = self.repeats.get(key)
         if times is None:
             self.repeats[key] = deque((now,))

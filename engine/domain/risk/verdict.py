@@ -131,32 +131,25 @@ def judge(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | None:
     if i.own_px and bound.stp:
         return _D.SELF_TRADE
     if exempt != CLOSING:
-        code = _judge_traffic(i, bound)
-        if code is not None:
-            return code
+        if i.backlog > bound.burst:
+            return _D.ORDER_RATE
+        if i.strategy_backlog > bound.strategy_burst:
+            return _D.STRATEGY_ORDER_RATE
+        if i.repeats >= bound.repeats and not exempt:
+            return _D.REPEATED_ORDER
+        if i.open_orders >= bound.open_orders:
+            return _D.OPEN_ORDERS
+        if i.strategy_open_orders >= bound.strategy_open_orders:
+            return _D.STRATEGY_OPEN_ORDERS
+        if i.day_orders >= bound.day_orders:
+            return _D.ORDERS_PER_DAY
+        if i.strategy_day_orders >= bound.strategy_day_orders:
+            return _D.STRATEGY_ORDERS_PER_DAY
     if i.order_value < bound.min_order and not exempt:
         return _D.ORDER_VALUE_BELOW_MIN
     if i.order_value > own.max_order:
         return _D.ORDER_VALUE_ABOVE_MAX
     return None if exempt else _judge_size(i, bound, own)
-
-
-def _judge_traffic(i: CheckInputs, bound: Bounds) -> DenyCode | None:
-    if i.backlog > bound.burst:
-        return _D.ORDER_RATE
-    if i.strategy_backlog > bound.strategy_burst:
-        return _D.STRATEGY_ORDER_RATE
-    if i.repeats >= bound.repeats and not i.exempt:
-        return _D.REPEATED_ORDER
-    if i.open_orders >= bound.open_orders:
-        return _D.OPEN_ORDERS
-    if i.strategy_open_orders >= bound.strategy_open_orders:
-        return _D.STRATEGY_OPEN_ORDERS
-    if i.day_orders >= bound.day_orders:
-        return _D.ORDERS_PER_DAY
-    if i.strategy_day_orders >= bound.strategy_day_orders:
-        return _D.STRATEGY_ORDERS_PER_DAY
-    return None
 
 
 def _judge_size(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | None:
