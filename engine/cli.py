@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from engine.cli_risk import risk
 from engine.errors import ConfigError, InputError, StrategyError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ app = App(
 _REFERENCE = (
     "path/to/file.py:ClassName (a file with one class needs no name), or a registered name."
 )
+app.command(risk)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[
@@ -64,6 +66,10 @@ End = Annotated[str | None, Parameter(name="--to", help="Last moment; a date cou
 Cash = Annotated[float | None, Parameter(help="Opening cash; 100000 unless the profile differs.")]
 Overlay = Annotated[
     Path | None, Parameter(help="A TOML file of settings over the shipped backtest profile.")
+]
+LimitsFile = Annotated[
+    Path | None,
+    Parameter(name="--limits", help="A whole limits file (TOML) in place of the shipped one."),
 ]
 ProfileName = Annotated[
     str, Parameter(help="A shipped profile (backtest), or a TOML file over one.")
@@ -109,6 +115,7 @@ def backtest(
     end: End = None,
     cash: Cash = None,
     profile: Overlay = None,
+    limits: LimitsFile = None,
     on_bad_data: OnBadData = None,
     settings: Settings = None,
     out: Out = None,
@@ -123,12 +130,13 @@ def backtest(
     with printing, _Progress(quiet=json) as progress:
         result = run(
             strategy,
-            [str(path) for path in data or _configured_paths(profile, changes)],
+            [str(path) for path in data or _configured_paths(profile, limits, changes)],
             symbols=_names(symbols),
             start=start,
             end=end,
             cash=cash,
             profile=profile,
+            limits=limits,
             settings=changes,
             out=out,
             progress=progress,
@@ -148,6 +156,7 @@ def run(
     start: Start = None,
     end: End = None,
     cash: Cash = None,
+    limits: LimitsFile = None,
     on_bad_data: OnBadData = None,
     settings: Settings = None,
     out: Out = None,
@@ -169,6 +178,7 @@ def run(
         end=end,
         cash=cash,
         profile=Path(profile) if profile.endswith(".toml") else None,
+        limits=limits,
         on_bad_data=on_bad_data,
         settings=settings,
         out=out,
@@ -197,10 +207,14 @@ def _names(symbols: str | None) -> list[str] | None:
     return names
 
 
-def _configured_paths(profile: Path | None, changes: dict[str, Any]) -> list[str]:
+def _configured_paths(
+    profile: Path | None, limits: Path | None, changes: dict[str, Any]
+) -> list[str]:
     from engine.config import load_config
 
-    config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
+    config = load_config(
+        "backtest", file=profile, limits=limits, environment=os.environ, settings=changes
+    )
     return config.data.paths
 
 
@@ -274,6 +288,7 @@ def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
     ]
     lines = [f"  {name:<18}{value}" for name, value in rows]
     lines += _denials(result)
+    lines += _risk_events(result)
     lines += [f"  note              {note}" for note in result.notes]
     if len(result.dropped):
         count = sum(result.data.dropped_counts.values())
@@ -318,6 +333,27 @@ def _denials(result: BacktestResult) -> list[str]:
         first = result.verdicts.filter(code=row["code"]).head(1)
         lines.append(f"    denied {row['count']:,} x {row['code']}: {first['detail'][0]}")
     return lines
+
+
+SHOWN_EVENTS = 5
+"""Kinds of CRITICAL risk events of which the first is told on screen."""
+
+
+def _risk_events(result: BacktestResult) -> list[str]:
+    """Tell of the warnings and halts of a run; denied orders are told of by their codes."""
+    events = result.risk_events.remove(severity="INFO")
+    if events.is_empty():
+        return []
+    counts = {row[0]: row[1] for row in events["severity"].value_counts().iter_rows()}
+    told = ", ".join(f"{counts[s]:,} {s}" for s in ("CRITICAL", "WARNING") if s in counts)
+    lines = [f"  risk events       {told}"]
+    critical = events.filter(severity="CRITICAL").unique(
+        "event_type", keep="first", maintain_order=True
+    )
+    return lines + [
+        f"    {row['ts']:%Y-%m-%d %H:%M} {row['event_type']}: {row['description']}"
+        for row in critical.head(SHOWN_EVENTS).iter_rows(named=True)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from engine.errors import StrategyError, StrategyLoadError, TetradError
 from engine.strategy.base import Strategy
 
-__all__ = ["code_hash", "load_strategy", "new_strategy"]
+__all__ = ["absolute_reference", "code_hash", "load_strategy", "new_strategy"]
 
 ENTRY_POINT_GROUP = "tetrad.strategies"
 
@@ -79,6 +79,14 @@ def load_strategy(reference: str) -> type[Strategy]:
     close = difflib.get_close_matches(name, found, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise StrategyLoadError(f"{path} has no class {name}{hint} (it has: {listed})")
+
+
+def absolute_reference(reference: str) -> str:
+    """Give a reference that means the same strategy from any directory."""
+    path, colon, name = reference, "", ""
+    if not path.endswith(".py"):
+        path, colon, name = reference.rpartition(":")
+    return f"{Path(path).absolute()}{colon}{name}" if path.endswith(".py") else reference
 
 
 def new_strategy(cls: type[Strategy], parameters: Mapping[str, Any]) -> Strategy:

@@ -13,7 +13,7 @@ import polars as pl
 from engine.config import Config, load_config
 from engine.errors import StrategyError
 from engine.ports import MarketHistory, RunRecord
-from engine.registry import load_strategy, new_strategy
+from engine.registry import absolute_reference, load_strategy, new_strategy
 from engine.research.output import check_folder
 from engine.research.result import BacktestResult, summarize
 from engine.runtime.cell import Cell
@@ -45,6 +45,7 @@ def backtest(
     end: str | None = None,
     cash: float | None = None,
     profile: str | Path | None = None,
+    limits: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
@@ -59,6 +60,7 @@ def backtest(
         end: last moment, ISO date or time.
         cash: opening cash.
         profile: a TOML file over the shipped ``backtest`` profile.
+        limits: a whole limits file in place of the shipped one.
         settings: dotted setting -> value, such as ``{"costs.commission_bps": 10}``.
         out: folder to write the results to.
         progress: called with (events handled, events in all) now and then.
@@ -79,24 +81,34 @@ def backtest(
         changes["data.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
     if out is not None:
         out = check_folder(out)  # absolute: a strategy may change the directory
-    config = load_config("backtest", file=profile, environment=os.environ, settings=changes)
+    config = load_config(
+        "backtest", file=profile, limits=limits, environment=os.environ, settings=changes
+    )
+    reference = absolute_reference(strategy) if isinstance(strategy, str) else None
     cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
-    result = run_backtest(config, cls, progress=progress)
+    result = run_backtest(config, cls, progress=progress, reference=reference)
     if out is not None:
         result.save(out)
     return result
 
 
 def run_backtest(
-    config: Config, cls: type[Strategy], *, progress: Progress | None = None
+    config: Config,
+    cls: type[Strategy],
+    *,
+    progress: Progress | None = None,
+    reference: str | None = None,
 ) -> BacktestResult:
-    """Run one strategy class under a resolved profile; see :func:`backtest`."""
+    """Run one strategy class under a resolved profile; see :func:`backtest`.
+
+    ``reference`` names the strategy so that the run can be made again; None when nothing does.
+    """
     began = time.perf_counter()
     strategy = new_strategy(cls, config.strategy)
     data = open_history(config)
     journal = simulate(config, strategy, data, progress=progress)
     _raise_failure(journal, config)
-    return summarize(config, strategy, data, journal, began=began)
+    return summarize(config, strategy, data, journal, began=began, reference=reference)
 
 
 def simulate(

@@ -8,8 +8,8 @@ importing it, and figures are plain dictionaries.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,11 @@ class ReportInput:
             of trades and quotes ``ts`` and ``close`` (price, midpoint). As many rows as there
             are, the report thins them.
         parameters: the strategy's parameters, or several strategies' by name.
-        limits: risk limits by name; ``"unlimited"`` or None is shown as unlimited.
+        limits: risk limits by name, nested; ``"unlimited"`` or None is shown as unlimited.
         profile: the resolved profile, nested.
         manifest: hashes, versions and the run hash, nested.
+        risk_events: ``ts, event_type, severity, strategy_id, symbol, value, limit, action_taken,
+            description``; those of denied orders are left to the verdicts.
     """
 
     title: str
@@ -78,6 +80,7 @@ class ReportInput:
     limits: Mapping[str, Any]
     profile: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    risk_events: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def write_report(path: Path, result: ReportInput) -> None:
@@ -142,7 +145,7 @@ def _sections(result: ReportInput) -> list[tuple[str, str, str]]:
         ("months", "Monthly returns, %", heat),
         ("trades-chart", "Price and trades", _price_chart(result)),
         ("trades", "Trades", tables.trade_table(result.trades)),
-        ("risk", "Risk verdicts", tables.verdict_table(result.verdicts) + _limits(result.limits)),
+        ("risk", "Risk", _risk(result)),
         ("orders", "Orders and costs", costs),
         ("setup", "Parameters and profile", _setup(result)),
         ("manifest", "Manifest", tables.settings(manifest, "The run has no manifest.")),
@@ -281,16 +284,32 @@ def _statistics(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _risk(result: ReportInput) -> str:
+    return (
+        tables.verdict_table(result.verdicts)
+        + tables.risk_event_table(result.risk_events)
+        + _limits(result.limits)
+    )
+
+
 def _limits(limits: Mapping[str, Any]) -> str:
     rows = [
         (
             f"{text(_LIMIT_NAMES.get(name, _words(name)))} <code>{text(name)}</code>",
             "<b>unlimited</b>" if value in (None, "unlimited") else tables.setting(value),
         )
-        for name, value in limits.items()
+        for name, value in _flat(limits)
     ]
     body = tables.pairs(rows, "narrow") if rows else '<p class="note">No limits were given.</p>'
     return f"<h3>Limits in force</h3>{body}"
+
+
+def _flat(limits: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in limits.items():
+        if isinstance(value, Mapping) and value and name != "locates":
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _setup(result: ReportInput) -> str:

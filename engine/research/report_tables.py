@@ -230,6 +230,29 @@ def verdict_table(verdicts: pl.DataFrame) -> str:
     return f"{summary}{codes}<h3>{title}</h3>{first}"
 
 
+RISK_EVENTS_SHOWN_MAX = 200
+
+
+def risk_event_table(events: pl.DataFrame) -> str:
+    """Show the warnings and halts of a run; its denied orders are in the verdicts."""
+    if not events.is_empty():
+        events = events.remove(action_taken="ORDER_DENIED")
+    if events.is_empty():
+        return '<h3>Risk events</h3><p class="note">No limit came near.</p>'
+    columns = ("ts", "severity", "event_type", "strategy_id", "symbol", "action_taken")
+    rows = events.head(RISK_EVENTS_SHOWN_MAX).select(*columns, "description")
+    shown = table(
+        [("Time", "t"), ("Severity", ""), ("Rule", "t"), ("Strategy", ""), ("Symbol", ""),
+         ("Action", ""), ("What was measured", "prose")],
+        (
+            (moment(ts), *(text(word or "") for word in rest))
+            for ts, *rest in rows.iter_rows()
+        ),
+    )  # fmt: skip
+    count = f"The first {len(rows):,} of {len(events):,}." if len(events) > len(rows) else ""
+    return f"<h3>Risk events</h3>{shown}" + (f'<p class="note">{count}</p>' if count else "")
+
+
 def order_tables(orders: pl.DataFrame, fills: pl.DataFrame, figures: Mapping[str, Any]) -> str:
     """Summarise orders by status and type, fills by liquidity and pricing, and what they cost."""
     traded = figures.get("traded_value") or 0.0

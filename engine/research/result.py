@@ -21,6 +21,7 @@ from engine.analytics.trades import round_trips
 from engine.config import Config
 from engine.domain.events import StrategyFailed
 from engine.domain.money import cash_units
+from engine.domain.risk import RiskLimits
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import code_hash
 from engine.research.frames import (
@@ -49,8 +50,8 @@ class BacktestResult:
         summary: the figures of ``summary.json``.
         statistics: every statistic, with the monthly and yearly tables.
         manifest: resolved profile, hashes, versions.
-        orders, fills, trades, instances, equity, verdicts, signals, risk_events: polars frames;
-            times are UTC datetimes of nanoseconds.
+        orders, fills, trades, instances, equity, verdicts, check_inputs, signals, risk_events:
+            polars frames; times are UTC datetimes of nanoseconds.
         dropped: bad rows that were dropped, when the profile says so.
         notes: what the data reader wants to be known, replacements that were refused, and
             strategies that failed on the way.
@@ -131,6 +132,7 @@ class BacktestResult:
             prices=_prices(self.data),
             parameters=self.manifest["strategy"]["parameters"],
             limits=profile["risk"],
+            risk_events=_untimed(self.risk_events),
             profile=profile,
             manifest=self.manifest,
         )
@@ -151,6 +153,7 @@ def summarize(
     journal: RunRecord,
     *,
     began: float,
+    reference: str | None = None,
 ) -> BacktestResult:
     """Turn a journal and its market data into a result."""
     cash = cash_units(config.account.cash)
@@ -171,7 +174,7 @@ def summarize(
     result = BacktestResult(
         summary=summary,
         statistics=figures,
-        manifest=_manifest(config, strategy, data, journal),
+        manifest=_manifest(config, strategy, data, journal, reference),
         orders=_timed(orders),
         fills=_timed(fills),
         trades=_timed(trades),
@@ -182,7 +185,12 @@ def summarize(
         signals=_timed(journal.signals()),
         risk_events=_timed(journal.risk_events()),
         dropped=data.dropped,
-        notes=[*data.notes, *_refused(journal.refusals), *map(_quarantined, journal.failures)],
+        notes=[
+            *data.notes,
+            *_strangers(config.risk, data),
+            *_refused(journal.refusals),
+            *map(_quarantined, journal.failures),
+        ],
         data=data,
     )
     summary["elapsed_s"] = round(time.perf_counter() - began, 3)
@@ -227,6 +235,7 @@ def _manifest(
     strategy: Strategy,
     data: MarketHistory,
     journal: RunRecord,
+    reference: str | None,
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
     cls = type(strategy)
@@ -235,13 +244,13 @@ def _manifest(
         "events": journal.events,
         "strategy": {
             "class": cls.__qualname__,
+            "reference": reference,
             "sha256": code_hash(cls),
             "parameters": msgspec.to_builtins(dict(strategy.parameters)),
         },
         "profile": resolved,
-        "profile_sha256": hashlib.sha256(
-            msgspec.json.encode(resolved, order="deterministic")
-        ).hexdigest(),
+        "profile_sha256": _sha256(resolved),
+        "limits_sha256": _sha256(resolved["risk"]),
         "data": {
             "sha256": data.data_hash,
             "files": [{"path": str(path), "sha256": digest} for path, digest in data.files],
@@ -249,6 +258,7 @@ def _manifest(
             "start": _iso(_period(data)[0]),
             "end": _iso(_period(data)[1]),
             "symbols": [i.symbol for i in data.instruments],
+            "instruments": msgspec.to_builtins(data.instruments),
         },
         "versions": {
             "python": platform.python_version(),
@@ -258,6 +268,26 @@ def _manifest(
             },
         },
     }
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def _strangers(limits: RiskLimits, data: MarketHistory) -> list[str]:
+    """Name the symbols of the limits file that the run does not have: one may be misspelt."""
+    known = {i.symbol for i in data.instruments}
+    locates = {} if isinstance(limits.locates, str) else limits.locates
+    named = {
+        "risk.symbols": limits.symbols,
+        "risk.restricted_symbols": limits.restricted_symbols,
+        "risk.locates": locates,
+    }
+    return [
+        f"{setting} names {', '.join(sorted(set(symbols) - known))}, which this run does not have"
+        for setting, symbols in named.items()
+        if set(symbols) - known
+    ]
 
 
 def _refused(refusals: Counter[str]) -> list[str]:
