@@ -54,6 +54,12 @@ class Monitor(Actor):
             **dict.fromkeys((Bar, Trade, Quote), self.on_market),
         }
 
+    def on_start(self) -> None:
+        """Watch what was held before a restart."""
+        for symbol, held in self._positions.items():
+            if held:
+                self.ctx.watch(symbol)
+
     def on_position_changed(self, changed: PositionChanged) -> None:
         """Guard a position from its first fill to its last."""
         if not self._guards.any:

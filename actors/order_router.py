@@ -94,7 +94,7 @@ class OrderRouter(Actor):
         super().__init__(name)
         self._venue = venue
         self._gate = gate
-        self._latch = latch
+        self.latch = latch
         self._intent_ttl = intent_ttl
         self._keep_closed = keep_closed
         self._closed: deque[str] = deque()
@@ -128,7 +128,7 @@ class OrderRouter(Actor):
             raise InvariantError(f"order {order_id} was approved twice")
         record = self.orders[order_id] = OrderRecord(order, approved.closing)
         now = self.ctx.now
-        if not self._latch.is_open or now - order.ts_init > self._intent_ttl:
+        if not self.latch.is_open or now - order.ts_init > self._intent_ttl:
             refusal = self._refusal_to_send(record, order.ts_init)
             if refusal is not None:
                 record.status = next_status(OrderStatus.INITIALIZED, OrderCanceled, 0, 0)
@@ -143,7 +143,7 @@ class OrderRouter(Actor):
         if self.ctx.now - ts_init > self._intent_ttl:
             return "INTENT_EXPIRED"
         order = record.order
-        code = self._latch.refusal(
+        code = self.latch.refusal(
             order.strategy_id, reduce_only=order.reduce_only, closing=record.closing
         )
         return None if code is None else code.name
@@ -224,8 +224,10 @@ class OrderRouter(Actor):
         )
 
     def on_order_accepted(self, accepted: OrderAccepted) -> None:
-        """Pass an acknowledgement on: every order's hot path, else like any report."""
+        """Pass an acknowledgement on, once: every order's hot path, else like any report."""
         record = self.orders.get(accepted.client_order_id)
+        if record is not None and record.status is _ACCEPTED:
+            return
         if record is None or record.status is not _PENDING_NEW:
             self.on_report(accepted)
             return

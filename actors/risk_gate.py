@@ -286,7 +286,9 @@ class RiskGate(Actor):
         """Turn a reservation into a position."""
         fill = changed.fill
         market = self._markets[fill.symbol]
-        event = None if market.lane is None else market.lane.last
+        if market.lane is None:
+            market.lane = self.ctx.lane(fill.symbol)
+        event = market.lane.last
         if event is not None and event is not market.seen:
             self.book.exposure.mark(market, event)
         elif not market.px:

@@ -51,7 +51,8 @@ from engine.domain.instruments import Instrument
 from engine.domain.latch import TradingLatch
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import cash_units
-from engine.domain.risk import SymbolBounds, bounds, symbol_bounds
+from engine.domain.risk import RiskLimits, SymbolBounds, bounds, symbol_bounds
+from engine.domain.risk_snapshot import RiskSnapshot
 from engine.domain.signals import Signal
 from engine.errors import ConfigError
 from engine.ports import Journal, LatchStore, MarketHistory, RunRecord
@@ -60,7 +61,15 @@ from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
 
-__all__ = ["KIND_TYPES", "build_core", "host_name", "new_record", "open_history", "routes"]
+__all__ = [
+    "KIND_TYPES",
+    "build_core",
+    "build_risk_core",
+    "host_name",
+    "new_record",
+    "open_history",
+    "routes",
+]
 
 GATE = "risk_gate"
 MONITOR = "monitor"
@@ -184,6 +193,52 @@ def build_core(
         Controller(CONTROLLER, stop_run=stop),
         Recorder(RECORDER, journal=journal),
     ]
+
+
+def build_risk_core(
+    limits: RiskLimits,
+    instruments: Sequence[Instrument],
+    cash: int,
+    *,
+    store: LatchStore,
+    snapshot: RiskSnapshot | None = None,
+) -> dict[str, Actor]:
+    """Build gate, monitor, router and ledger alone, by name, for a venue that somebody else plays.
+
+    Args:
+        limits: the limits file.
+        instruments: what can be traded.
+        cash: opening cash, in cash units.
+        store: keeps the trading state.
+        snapshot: what a gate before this one knew.
+    """
+    by_symbol = {instrument.symbol: instrument for instrument in instruments}
+    shared: dict[str, Any] = {"instruments": by_symbol, "initial_cash": cash}
+    latch = TradingLatch(store.load())
+    actors: list[Actor] = [
+        RiskGate(
+            GATE,
+            limits=limits,
+            calendar="24/7",
+            router=ROUTER,
+            latch=latch,
+            store=store,
+            snapshot=snapshot,
+            **shared,
+        ),
+        Monitor(MONITOR, guards=GuardBounds.of(limits), instruments=by_symbol),
+        OrderRouter(
+            ROUTER,
+            venue=VENUE,
+            gate=GATE,
+            latch=latch,
+            intent_ttl=bounds(limits).intent_ttl,
+            keep_closed=10_000,
+        ),
+        Ledger(LEDGER, **shared),
+        Controller(CONTROLLER, stop_run=None),
+    ]
+    return {actor.name: actor for actor in actors}
 
 
 def slice_sizes(config: Config, instruments: Sequence[Instrument]) -> dict[str, SymbolBounds]:

@@ -45,6 +45,7 @@ TRANSITIONS: dict[OrderStatus, dict[type, OrderStatus]] = {
     _S.PENDING_NEW: {**_WORKING, OrderAccepted: _S.ACCEPTED},
     _S.ACCEPTED: {
         **_WORKING,
+        OrderAccepted: _S.ACCEPTED,
         OrderReplaced: _S.ACCEPTED,
         CancelRejected: _S.ACCEPTED,
         ReplaceRejected: _S.ACCEPTED,

@@ -64,7 +64,8 @@ class Replay:
     """A finished run and the same run under other limits.
 
     Attributes:
-        before: figures of the finished run.
+        before: figures of the finished run; ``peak_exposure`` is the largest worst-case exposure
+            that an order was let to add to.
         after: those of the new one.
         denied: orders that the new limits deny and the old ones did not, with their code.
         admitted: orders the other way round, with the code they were denied by.
@@ -249,6 +250,8 @@ def _compared(run: _Run, result: BacktestResult) -> Replay:
 
 
 def _figures(verdicts: pl.DataFrame, summary: Mapping[str, Any]) -> dict[str, Any]:
-    approved = verdicts.filter("approved")["exposure_after"]
+    # What an order adds to; one that only shrinks may find more there than a limit would add to.
+    raising = verdicts.filter("approved", pl.col("position_after") > pl.col("position_before"))
+    approved = raising["exposure_after"]
     names = ("orders", "denied", "fills", "final_equity", "total_return", "max_drawdown")
     return {**{name: summary[name] for name in names}, "peak_exposure": approved.max() or 0.0}

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from engine.domain.instruments import Instrument
-from engine.domain.money import CASH_UNIT
+from engine.domain.money import CASH_UNIT, MAX_UNITS
 from engine.domain.risk.bounds import NO_LIMIT, PPM, Bounds, SymbolBounds
 from engine.domain.risk.codes import DenyCode
 from engine.domain.risk.verdict import CLOSING, REDUCING, CheckInputs, loss_limit
@@ -285,7 +285,9 @@ def _check(
     passed = exempt or _passes(spec.rule, value, limit)
     scale = _UNITS[spec.unit](instrument) if spec.scale is None else spec.scale(bound, i)
     shown = value / scale if scale > 0 else float(value > 0)
-    if abs(limit) >= NO_LIMIT:
+    # Without a limit of its own an amount is bounded by what a column of the outputs holds.
+    bounded = spec.unit == "currency" and limit >= MAX_UNITS
+    if abs(limit) >= NO_LIMIT or bounded:
         return Check(spec.code, shown, None, None, passed, exempt)
     bar = limit / scale if scale > 0 else 0.0
     room = shown - bar if spec.rule == "least" else bar - shown

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -245,8 +246,18 @@ def test_a_report_that_cannot_happen_to_a_working_order_is_a_bug() -> None:
     rig = Rig()
     rig.approve()
     rig.tell(ACCEPTED)
-    with pytest.raises(InvariantError, match="OrderAccepted cannot happen to a ACCEPTED order"):
-        rig.tell(ACCEPTED)
+    replaced = OrderReplaced("O", 10, 100, None, 9)
+    rig.approve("P")
+    with pytest.raises(InvariantError, match="OrderReplaced cannot happen to a PENDING_NEW order"):
+        rig.tell(msgspec.structs.replace(replaced, client_order_id="P"))
+
+
+@pytest.mark.req("P6")
+def test_an_acknowledgement_that_comes_twice_is_told_once() -> None:
+    rig = Rig()
+    rig.approve()
+    assert rig.tell(ACCEPTED, ACCEPTED) == [ACCEPTED]
+    assert rig.status() is OrderStatus.ACCEPTED
 
 
 def test_only_an_order_that_ended_is_forgotten() -> None:

@@ -46,8 +46,9 @@ EXPECTED: dict[S, str] = {
         "rejected:REJECTED unknown:UNKNOWN"
     ),
     S.ACCEPTED: (
-        "filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED rejected:REJECTED "
-        "unknown:UNKNOWN replaced:ACCEPTED cancel_rejected:ACCEPTED replace_rejected:ACCEPTED"
+        "accepted:ACCEPTED filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED "
+        "rejected:REJECTED unknown:UNKNOWN replaced:ACCEPTED cancel_rejected:ACCEPTED "
+        "replace_rejected:ACCEPTED"
     ),
     S.PARTIALLY_FILLED: (
         "accepted:PARTIALLY_FILLED filled:PARTIALLY_FILLED canceled:CANCELED expired:EXPIRED "
