@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from engine.domain.risk import Check, DenyCode, RiskLimits
+    from engine.research.fuzz import Failure
     from engine.research.risk_audit import Explanation, Replay
 
 __all__ = ["risk"]
@@ -30,6 +33,13 @@ LimitsFile = Annotated[
     Path | None,
     Parameter(name="--limits", help="A whole limits file (TOML) in place of the run's."),
 ]
+Profile = Annotated[
+    Path | None, Parameter(name="--profile", help="A TOML file of settings over the shipped ones.")
+]
+Examples = Annotated[int, Parameter(help="Sequences to try at most.", validator=Number(gte=1))]
+Seed = Annotated[int, Parameter(help="Gives the same sequences again.")]
+CaseFile = Annotated[Path, Parameter(name="--out", help="Where a sequence that breaks goes.")]
+Again = Annotated[Path | None, Parameter(name="--again", help="Run one written sequence again.")]
 SHOWN_ORDERS = 20
 
 
@@ -127,6 +137,56 @@ def replay(
     else:
         _print_replay(found)
     return 0
+
+
+@risk.command
+def fuzz(
+    *,
+    profile: Profile = None,
+    limits: LimitsFile = None,
+    examples: Examples = 1_000,
+    seed: Seed = 0,
+    out: CaseFile = Path("fuzz-case.json"),
+    again: Again = None,
+) -> int:
+    """Attack limits with random sequences of orders, fills, prices, halts and restarts.
+
+    Exits with 1 when a sequence breaks an invariant; the shortest is told in words and written to
+    a file.
+    """
+    import msgspec
+
+    from engine.config import load_config
+    from engine.research import fuzz as module
+
+    if again is not None:
+        case = module.read_case(again)
+        failure = module.replay(case.limits, case.steps)
+        print(f"  {len(case.steps)} steps of {again}")
+        _print_failure(failure)
+        return 0 if failure is None else 1
+    chosen = load_config("backtest", file=profile, limits=limits, environment=os.environ).risk
+    found = module.fuzz(chosen, examples=examples, seed=seed)
+    print(f"  {found.examples:,} sequences, {found.steps:,} steps, seed {seed}")
+    _print_failure(found.failure)
+    if found.failure is None:
+        return 0
+    case = module.Case(limits=chosen, steps=found.failure.steps)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(case), indent=2) + b"\n")
+    print(f"  written to {out}; run it again with --again {out}")
+    return 1
+
+
+def _print_failure(failure: Failure | None) -> None:
+    from engine.research.fuzz.steps import render
+
+    if failure is None:
+        print("  nothing broke")
+        return
+    print(f"  BROKEN: {failure.sentence}")
+    print(f"  found instead: {failure.detail}")
+    for line in render(failure.steps):
+        print(f"    {line}")
 
 
 def _limits(file: Path | None) -> RiskLimits | None:

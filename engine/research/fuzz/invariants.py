@@ -6,7 +6,6 @@ loop over everything that was published.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -58,41 +57,46 @@ def _require(holds: bool, invariant: Callable[..., None], detail: str) -> None:
 
 def nothing_leaves_without_an_approval_of_exactly_it(world: World, before: int) -> None:
     """Every order at the venue was approved, once, exactly as it was sent."""
-    approved = [e.order for e in world.events if type(e) is OrderApproved]
-    ids = Counter(order.client_order_id for order in approved)
-    twice = [order_id for order_id, count in ids.items() if count > 1]
-    _require(not twice, nothing_leaves_without_an_approval_of_exactly_it, f"{twice} were")
-    by_id = {order.client_order_id: order for order in approved}
-    sent = Counter(order.client_order_id for order, _ in world.sent)
-    for order, _ in world.sent:
-        fine = by_id.get(order.client_order_id) == order and sent[order.client_order_id] == 1
-        _require(fine, nothing_leaves_without_an_approval_of_exactly_it, f"{order} was not")
+    me, audit = nothing_leaves_without_an_approval_of_exactly_it, world.audit
+    for event in world.events[before:]:
+        if type(event) is OrderApproved:
+            order_id = event.order.client_order_id
+            _require(order_id not in audit.approved, me, f"{order_id} was approved twice")
+            audit.approved[order_id] = event.order
+    for order, _ in world.sent[audit.sent_seen :]:
+        order_id = order.client_order_id
+        fine = audit.approved.get(order_id) == order and order_id not in audit.sent
+        _require(fine, me, f"{order} was not")
+        audit.sent.add(order_id)
 
 
 def an_order_has_one_verdict(world: World, before: int) -> None:
     """An order id is judged once; every further order of that id is denied."""
-    seen: set[str] = set()
-    for event in world.events:
+    seen = world.audit.judged
+    for event in world.events[before:]:
         if type(event) in (OrderApproved, OrderDenied):
             order_id = event.order.client_order_id
-            again = order_id in seen
             duplicate = event.verdict.code is DenyCode.DUPLICATE_ORDER_ID
-            fine = type(event) is OrderDenied if again else not duplicate
+            fine = type(event) is OrderDenied if order_id in seen else not duplicate
             _require(fine, an_order_has_one_verdict, f"{event}")
             seen.add(order_id)
 
 
 def positions_are_the_sum_of_fills(world: World, before: int) -> None:
     """A position is the sum of its distinct fills, and each fill is booked once."""
-    total: dict[tuple[str, str], int] = defaultdict(int)
-    for fill in world.fills:
-        total[fill.strategy_id, fill.symbol] += fill.signed_qty
-    booked = Counter(e.fill.exec_id for e in world.events if type(e) is PositionChanged)
-    once = {fill.exec_id: 1 for fill in world.fills}
-    _require(booked == once, positions_are_the_sum_of_fills, f"booked {booked}")
-    for key, quantity in total.items():
+    me, audit = positions_are_the_sum_of_fills, world.audit
+    for fill in world.fills[len(audit.filled) :]:
+        audit.filled.add(fill.exec_id)
+        audit.totals[fill.strategy_id, fill.symbol] += fill.signed_qty
+    for event in world.events[before:]:
+        if type(event) is PositionChanged:
+            exec_id = event.fill.exec_id
+            _require(exec_id not in audit.booked, me, f"{exec_id} was booked twice")
+            audit.booked.add(exec_id)
+    _require(audit.booked == audit.filled, me, f"{audit.booked ^ audit.filled} are not booked")
+    for key, quantity in audit.totals.items():
         found = world.ledger.position(*key)[0]
-        _require(found == quantity, positions_are_the_sum_of_fills, f"{key}: {found}/{quantity}")
+        _require(found == quantity, me, f"{key}: {found} held, {quantity} filled")
 
 
 def the_books_balance(world: World, before: int) -> None:
@@ -220,27 +224,26 @@ def _most(world: World, strategy_id: str, symbol: str) -> int:
 
 def what_only_reduces_never_opens(world: World, before: int) -> None:
     """An order that may only reduce never opens, raises or flips a position."""
-    reducing = {k for k, o in world.approved().items() if o.reduce_only}
-    held: dict[tuple[str, str], int] = defaultdict(int)
-    for event in world.events:
+    audit = world.audit
+    for event in world.events[before:]:
         if type(event) is PositionChanged:
             fill: OrderFilled = event.fill
             key = fill.strategy_id, fill.symbol
-            was = held[key]
-            held[key] = event.quantity
-            if fill.client_order_id in reducing:
+            was, audit.held[key] = audit.held[key], event.quantity
+            if audit.approved[fill.client_order_id].reduce_only:
                 fine = abs(event.quantity) < abs(was) and event.quantity * was >= 0
                 _require(fine, what_only_reduces_never_opens, f"{was} -> {event.quantity}")
 
 
 def a_halt_lets_nothing_through(world: World, before: int) -> None:
     """Nothing leaves in HALTED but what the engine closes, in REDUCING only what reduces."""
-    for order, states in world.sent:
+    for order, states in world.sent[world.audit.sent_seen :]:
         closes = order.reduce_only and order.client_order_id in world.closing
         if TradingState.HALTED in states:
             _require(closes, a_halt_lets_nothing_through, f"{order}")
         elif TradingState.REDUCING in states:
             _require(order.reduce_only, a_halt_lets_nothing_through, f"{order}")
+    world.audit.sent_seen = len(world.sent)
 
 
 def a_halt_takes_back_what_could_increase(world: World, before: int) -> None:
@@ -321,9 +324,9 @@ def a_guard_that_is_reached_closes(world: World, before: int) -> None:
         scale = world.instruments[symbol].cash_scale()
         only = guards._replace(trail_ppm=NO_LIMIT, take_ppm=NO_LIMIT)
         reason = levels(quantity, cost, px, scale, only).reason(quantity, px)
-        moved = any(
-            type(e) is PositionChanged and e.fill.symbol == symbol for e in world.events[before:]
-        )
+        # A fill at a bad price is looked at with the next price.
+        since = world.events[world.priced[symbol] :]
+        moved = any(type(e) is PositionChanged and e.fill.symbol == symbol for e in since)
         closing = reason is None or moved or (strategy_id, symbol) in asked
         _require(closing, a_guard_that_is_reached_closes, f"{strategy_id} {symbol} at {px}")
 

@@ -6,6 +6,8 @@ can be run, a shorter one too, and a sequence is a file that can be run again.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from hypothesis import strategies as st
 
@@ -149,38 +151,38 @@ def sequences(shortest: int, longest: int) -> st.SearchStrategy[list[Step]]:
     loses everything) is rare, or nothing would happen behind it.
     """
     which, flag = st.integers(0, 9), st.booleans()
-    size = st.one_of(st.integers(1, 60), st.integers(1, 400))
-    offset = st.one_of(st.integers(-20, 20), st.integers(-150, 150))
-    seldom = st.sampled_from((False,) * 6 + (True,))
-    send = st.builds(
-        Send, st.integers(0, 1), st.integers(0, 2), flag, st.integers(0, 4), size, offset,
-        reduce_only=seldom, again=st.sampled_from((False,) * 15 + (True,)),
+    size = _weighted((3, st.integers(1, 60)), (1, st.integers(1, 400)))
+    offset = _weighted((3, st.integers(-20, 20)), (1, st.integers(-150, 150)))
+    seldom = st.integers(0, 6).map(lambda n: n == 6)
+    hardly = st.integers(0, 15).map(lambda n: n == 15)
+    level = _weighted((14, st.integers(970, 1_030)), (1, st.integers(1, 1_500)))
+    step = _weighted(
+        (24, st.builds(Send, st.integers(0, 1), st.integers(0, 2), flag, st.integers(0, 4), size,
+                       offset, reduce_only=seldom, again=hardly)),
+        (16, st.builds(Fill, which, size, offset, twice=seldom)),
+        (12, st.builds(Price, st.integers(0, 2), level)),
+        (6, st.builds(Amend, which, size, offset)),
+        (6, st.builds(Answer, which, flag)),
+        (5, st.builds(Accept, which)),
+        (4, st.builds(Cancel, which)),
+        (4, st.builds(End, which, st.integers(0, 2))),
+        (4, st.builds(Wait, st.integers(1, 30))),
+        (4, st.builds(Operate, st.sampled_from((0, 0, 1, 2)), st.sampled_from((0, 0, 0, 1, 2)))),
+        (2, st.builds(Lose, which)),
+        (2, st.builds(Swap, which, size)),
+        (2, st.just(Restart())),
+        (1, st.builds(Overfill, which, st.integers(1, 50))),
+        (1, st.just(NextDay())),
+        (1, st.builds(Kill, flag, flag)),
+        (2, st.builds(Halt, st.integers(0, 2), st.sampled_from((False, False, True)))),
     )  # fmt: skip
-    fill = st.builds(Fill, which, size, offset, twice=seldom)
-    level = st.one_of(*(st.integers(970, 1_030),) * 12, st.integers(1, 1_500))
-    price = st.builds(Price, st.integers(0, 2), level)
-    whose = st.sampled_from((0, 0, 1, 2))
-    operate = st.builds(Operate, whose, st.sampled_from((0, 0, 0, 0, 1, 2)))
-    rare = (
-        st.builds(Overfill, which, st.integers(1, 50)),
-        st.builds(Swap, which, size),
-        st.builds(Lose, which),
-        st.just(NextDay()),
-        operate,
-        operate,
-        operate,
-        st.builds(Kill, flag, flag),
-        st.builds(Halt, st.integers(0, 2), st.sampled_from((False, False, True))),
-        st.just(Restart()),
-    )
-    common = (
-        send, send, send, send, fill, fill, fill, price, price,
-        st.builds(Amend, which, size, offset), st.builds(Cancel, which),
-        st.builds(Accept, which), st.builds(End, which, st.integers(0, 2)),
-        st.builds(Answer, which, flag), st.builds(Wait, st.integers(1, 30)),
-    )  # fmt: skip
-    step = st.one_of(*common, *common, st.one_of(*rare), st.one_of(*rare), st.one_of(*rare))
     return st.lists(step, min_size=shortest, max_size=longest)
+
+
+def _weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """Choose among strategies, each as often as its weight says."""
+    spread = [strategy for weight, strategy in choices for _ in range(weight)]
+    return st.integers(0, len(spread) - 1).flatmap(spread.__getitem__)
 
 
 def render(steps: list[Step]) -> list[str]:

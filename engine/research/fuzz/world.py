@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -11,7 +12,6 @@ from engine.domain.commands import (
     CancelOrder,
     ClosePosition,
     KillSwitch,
-    OrderApproved,
     ReplaceOrder,
     SetSymbolState,
     SetTradingState,
@@ -183,6 +183,20 @@ def _ignore(event: Any) -> None:
     """Do nothing."""
 
 
+class Audit:
+    """What the invariants have seen so far, so that each looks at what is new only."""
+
+    def __init__(self) -> None:
+        self.approved: dict[str, Order] = {}
+        self.judged: set[str] = set()
+        self.sent: set[str] = set()
+        self.sent_seen = 0
+        self.filled: set[str] = set()
+        self.booked: set[str] = set()
+        self.totals: dict[tuple[str, str], int] = defaultdict(int)
+        self.held: dict[tuple[str, str], int] = defaultdict(int)
+
+
 class World:
     """The actors of one attack, and what has happened.
 
@@ -194,9 +208,11 @@ class World:
         sent: orders that reached the venue, each with the account's and the strategy's state.
         positions: quantity by (strategy, symbol), from events.
         px: latest price by symbol.
+        priced: number of events before it came, by symbol.
         fills: every distinct fill that the venue reported.
         closing: ids of the orders by which the engine itself closes.
         day_start: equity at the start of the day, from events, in cash units.
+        audit: what the invariants have seen.
         resumed: whether an operator has resumed anything today.
     """
 
@@ -209,6 +225,8 @@ class World:
         self.closing: set[str] = set()
         self.fills: list[OrderFilled] = []
         self.px = {i.symbol: 100 * i.price_unit for i in INSTRUMENTS}
+        self.audit = Audit()
+        self.priced = dict.fromkeys(self.px, 0)
         self.day_start = CASH
         self.resumed = False
         self._store = Kept()
@@ -401,6 +419,7 @@ class World:
         instrument = self.instruments[symbol]
         if not isinstance(step, str):
             self.px[symbol] = max(100 * instrument.price_unit * step.level // 1_000, 1)
+        self.priced[symbol] = len(self.events)
         px, now = self.px[symbol], self.cell.now
         units = instrument.price_unit, instrument.quantity_unit
         self.cell.deliver_market(Bar(symbol, 0, now, now, px, px, px, px, 1, *units))
@@ -462,7 +481,3 @@ class World:
         monitor.on_start()
         for symbol in self.px:
             self._price(symbol)
-
-    def approved(self) -> dict[str, Order]:
-        """Give every order that was approved, by id."""
-        return {e.order.client_order_id: e.order for e in self.events if type(e) is OrderApproved}
