@@ -7,6 +7,7 @@ change anything.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -25,7 +26,7 @@ sys.path.insert(0, str(ROOT))  # tests is no part of the installed package
 
 from engine import cli  # noqa: E402
 from engine.config import Config  # noqa: E402
-from engine.domain.risk import DenyCode  # noqa: E402
+from engine.domain.risk import SPEC_OF, DenyCode, SymbolLimits  # noqa: E402
 from engine.wiring import routes  # noqa: E402
 from tests.bench.peers.catalog import PEERS  # noqa: E402
 
@@ -53,26 +54,53 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def settings() -> str:
     """Describe every setting: name, type and range, default, meaning."""
-    parts = [table(("setting", "type", "default", "meaning"), list(setting_rows(Config, "")))]
+    parts = [table(HEADS, list(setting_rows(Config, "")))]
     for name, hint in get_type_hints(Config).items():
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            heading = _for_people(summary(hint))
-            rows = table(("setting", "type", "default", "meaning"), list(setting_rows(hint, name)))
-            parts.append(f"### `[{name}]`\n\n{heading}\n\n{rows}")
+        if is_section(hint):
+            parts.append(section(hint, name, LIMITS if name == "risk" else {}))
     return "\n".join(parts)
 
 
-def setting_rows(struct: type[msgspec.Struct], section: str) -> Iterator[list[str]]:
+HEADS = ("setting", "type", "default", "meaning")
+LIMITS: Mapping[str, Any] = tomllib.loads(
+    (ROOT / "engine" / "limits.toml").read_text(encoding="utf-8")
+)["risk"]
+
+
+def is_section(hint: Any) -> bool:
+    """Say whether a setting is a section of settings."""
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+
+
+def section(kind: type[msgspec.Struct], name: str, shipped: Mapping[str, Any]) -> str:
+    """Describe one section and those in it; ``shipped`` has defaults that lie in a file."""
+    rows = table(HEADS, list(setting_rows(kind, name, shipped)))
+    parts = [f"### `[{name}]`\n\n{_for_people(summary(kind))}\n\n{rows}"]
+    for inner, hint in get_type_hints(kind).items():
+        if is_section(hint):
+            parts.append(section(hint, f"{name}.{inner}", shipped.get(inner, {})))
+    if name == "risk":
+        parts.append(section(SymbolLimits, "risk.symbols.SYMBOL", {}))
+    return "\n".join(parts)
+
+
+def setting_rows(
+    struct: type[msgspec.Struct], section: str, shipped: Mapping[str, Any] | None = None
+) -> Iterator[list[str]]:
     """Give one row for each field of a section."""
     meanings = attributes(struct)
     hints = get_type_hints(struct, include_extras=True)
     for field in msgspec.structs.fields(struct):
-        if field.name not in meanings:  # a section of its own
+        if field.name not in meanings or is_section(hints[field.name]):
             continue
+        default = default_text(field)
+        if shipped and field.name in shipped:
+            value = shipped[field.name]
+            default = "empty" if value == [] else f"`{msgspec.json.encode(value).decode()}`"
         yield [
             f"`{section}.{field.name}`".replace("`.", "`"),
             type_text(hints[field.name]),
-            default_text(field),
+            default,
             meanings[field.name],
         ]
 
@@ -168,10 +196,57 @@ def layers() -> str:
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
-def deny_codes() -> str:
-    """List why the gate denies orders, in order of precedence."""
-    rows = [[f"`{code.value}`", code.meaning] for code in DenyCode]
-    return table(("code", "meaning"), rows)
+def check_table() -> str:
+    """List every check of the gate, in order of precedence, with the tests that prove it."""
+    proofs = check_proofs()
+    rows = []
+    for code in DenyCode:
+        spec = SPEC_OF.get(code)
+        proven = "<br>".join(f"`{name}`" for name in proofs.get(code.name, [])[:2])
+        if spec is None:
+            rows.append([f"`{code.value}`", code.meaning, "", "", "", "", proven])
+            continue
+        names = [f"risk.{name}" for name in spec.setting.split(", ")]
+        shown = "<br>".join(f"`{name}`: {shipped_limit(name)}" for name in names)
+        compared = f"{spec.formula}; {RULES[spec.rule]}"
+        exempt = {1: "orders that only reduce", 2: "the engine's closings"}.get(spec.exempt_from)
+        rows.append(
+            [f"`{code.value}`", code.meaning, compared, spec.scope, shown, exempt or "none", proven]
+        )
+    heads = ("code", "denies when", "formula", "adds up over", "limit as shipped", "exempt",
+             "proven by")  # fmt: skip
+    return table(heads, rows)
+
+
+RULES = {
+    "most": "at most the limit",
+    "least": "at least the limit",
+    "room": "with room for one more",
+    "below": "below the limit",
+    "none": "zero",
+}
+
+
+def shipped_limit(name: str) -> str:
+    """Give a limit as it stands in the shipped file."""
+    value: Any = LIMITS
+    for part in name.split(".")[1:]:
+        value = value[part]
+    return f"`{msgspec.json.encode(value).decode()}`"
+
+
+def check_proofs() -> dict[str, list[str]]:
+    """Find the tests that are marked to prove a check: code -> names of tests."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.check":
+                    for code in mark.args:
+                        found.setdefault(ast.literal_eval(code), []).append(node.name)
+    return found
 
 
 # The command line.
@@ -199,7 +274,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "routes": route_table,
     "layers": layers,
-    "deny-codes": deny_codes,
+    "checks": check_table,
     "options": options,
     "peers": peers,
 }

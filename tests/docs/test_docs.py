@@ -23,6 +23,7 @@ import pytest
 
 from engine import Strategy
 from engine.cli import main
+from engine.domain.risk import DenyCode
 from engine.research import BacktestResult, backtest
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ def test_generated_blocks_are_current() -> None:
 
 def test_every_option_explains_itself() -> None:
     rows = load(ROOT / "docs" / "generate.py").options().splitlines()[2:]
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert not [row for row in rows if row.endswith("|  |")]
 
 
@@ -236,8 +237,8 @@ def result() -> BacktestResult:
     )
 
 
-FRAMES = ("orders", "fills", "trades", "instances", "equity", "verdicts", "signals", "risk_events",
-          "dropped")  # fmt: skip
+FRAMES = ("orders", "fills", "trades", "instances", "equity", "verdicts", "check_inputs",
+          "signals", "risk_events", "dropped")  # fmt: skip
 TYPES = {pl.String: "text", pl.Float64: "number", pl.Int64: "integer", pl.Boolean: "boolean"}
 
 
@@ -269,6 +270,12 @@ def test_files_are_documented(result: BacktestResult, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["summary", "manifest"])
 def test_json_keys_are_documented(name: str, result: BacktestResult) -> None:
     assert cells("outputs.md", f"## `{name}.json`", "key") == list(getattr(result, name))
+
+
+def test_every_check_of_the_gate_is_proven_by_a_marked_test() -> None:
+    proven = load(ROOT / "docs" / "generate.py").check_proofs()
+    codes = {code.name for code in DenyCode}
+    assert set(proven) == codes, f"without a test: {codes - set(proven)}"
 
 
 def test_every_figure_is_documented(result: BacktestResult) -> None:

@@ -69,6 +69,9 @@ VERDICTS = [
 
 
 @pytest.mark.req("P11", "D11", "R89", "R90")
+@pytest.mark.check("QUANTITY_PRECISION")
+@pytest.mark.check("PRICE_PRECISION")
+@pytest.mark.check("INVALID_ORDER")
 @pytest.mark.parametrize(("qty", "symbol", "fields", "code"), VERDICTS)
 def test_verdicts(qty: int, symbol: str, fields: dict[str, Any], code: DenyCode | None) -> None:
     assert Rig().send(qty, symbol, **fields) is code
@@ -129,6 +132,7 @@ def test_a_short_can_be_forbidden() -> None:
 
 
 @pytest.mark.req("D14")
+@pytest.mark.check("REDUCE_ONLY")
 def test_reduce_only_needs_a_position_of_its_own_strategy() -> None:
     rig = Rig()
     rig.hold(10, strategy="T")
@@ -148,6 +152,7 @@ def test_a_reduce_only_order_may_be_small_but_not_too_large() -> None:
     assert rig.send(-1_000, reduce_only=True) is D.ORDER_VALUE_ABOVE_MAX
 
 
+@pytest.mark.check("PARENT_DENIED")
 def test_the_child_of_a_denied_order_is_denied() -> None:
     rig = Rig()
     parent = rig.order(10_000)
