@@ -372,7 +372,7 @@ def _explain(message: str, merged: Mapping[str, Any]) -> str:
         return message
     rule, key = match.groups()
     if isinstance(_value_at(merged, key), Mapping) and not rule.startswith("Expected"):
-        return f"section {key}: {rule}"
+        return f"setting {key}.{rule}"  # of settings that contradict each other
     if rule.startswith("Invalid enum value"):
         rule = f"one of {', '.join(_choices(key))}"
     if rule.startswith("Expected `array`"):

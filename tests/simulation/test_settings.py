@@ -15,6 +15,13 @@ from engine.research import backtest
 SAME_RESULTS = {
     "orders.keep_closed": "memory; the router's tests show which reports it still knows",
     "indicators.mode": "speed and memory; the parity tests compare the two to the bit",
+    "run.latch": "what the engine begins with; the gate's tests restart it",
+    "risk.intent_ttl": "a backtest judges an order when it is caused; the gate's tests wait",
+    "risk.order_burst": "of a rate; the gate's tests send bursts",
+    "risk.per_strategy.order_burst": "likewise",
+    "risk.repeat_window": "bars are further apart; the gate's tests send faster",
+    "risk.max_sector_exposure": "files name no sectors; the gate's tests have some",
+    "risk.symbols": "a table; the tests below set what is in it",
     "run.chunk_rows": "memory; the determinism tests compare chunks of every size",
 }
 """Settings that must not change a result, and what they are for."""
@@ -25,6 +32,9 @@ class Busy(Strategy):
 
     size: int = 10
     fail: bool = False
+    eager: bool = False
+    other: bool = False
+    twice: bool = False
 
     def on_start(self) -> None:
         self.count = 0
@@ -33,6 +43,14 @@ class Busy(Strategy):
         self.count += 1
         if self.fail and self.count == 5:
             raise RuntimeError("on demand")
+        if self.eager:
+            self.sell(bar.symbol, self.size, limit=bar.close + 5)
+            self.buy(bar.symbol, self.size, limit=bar.close + 6)
+        if self.other and bar.symbol == "B":
+            self.set_timer("later", self.now + 7_200 * 10**9)
+        if self.twice:
+            self.buy(bar.symbol, self.size, limit=bar.close / 2)
+            self.buy(bar.symbol, self.size, limit=bar.close / 2)
         if self.count % 7 == 1:
             self.buy(bar.symbol, self.size)
         elif self.count % 7 == 3:
@@ -40,12 +58,19 @@ class Busy(Strategy):
         elif self.count % 7 == 5:
             self.buy(bar.symbol, self.size, limit=bar.close - 1)
 
+    def on_timer(self, name: str) -> None:
+        self.buy("A", self.size)
+
     def on_order(self, order: OrderHandle) -> None:
         self.signal(order.symbol, note=f"{order.status.name} {order.reason}")
 
 
 LOSING = {"strategy.size": 300, "risk.max_position_size": 1}
 """A large position in prices that fall by three per cent a day."""
+UNBOUNDED = ("order_size", "position_size", "total_exposure", "leverage", "daily_loss",
+             "daily_loss_amount")  # fmt: skip
+LEVERED = {f"risk.max_{name}": "unlimited" for name in UNBOUNDED} | {"strategy.size": 1_650}
+"""Almost all that half of it as margin allows."""
 HALTING = LOSING | {"risk.max_daily_loss": 0.002}
 WARNING = LOSING | {"risk.max_daily_loss": 0.5}
 
@@ -90,6 +115,34 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "risk.daily_loss_warning": (0.001, WARNING),
     "risk.halt_reset": ("manual", HALTING),
     "risk.short_selling": (False, {}),
+    "risk.max_order_quantity": (5, {}),
+    "risk.price_collar": (0.001, {"strategy.eager": True}),
+    "risk.max_price_age": (3_600, {"strategy.other": True}),
+    "risk.max_net_leverage": (0.011, {}),
+    "risk.min_cash": (99_500, {}),
+    "risk.initial_margin": (1.0, LEVERED),
+    "risk.maintenance_margin": (0.5, LEVERED),
+    "risk.locates": ({"A": 1}, {}),
+    "risk.restricted_symbols": (["B"], {}),
+    "risk.trading_hours": ("session", {"data.calendar": "XNYS"}),
+    "risk.self_trade_prevention": (False, {"strategy.eager": True}),
+    "risk.max_open_orders": (0, {}),
+    "risk.max_orders_per_day": (0, {}),
+    "risk.max_order_rate": (0.00001, {"risk.order_burst": 1}),
+    "risk.max_repeated_orders": (1, {"strategy.twice": True}),
+    "risk.max_drawdown": (0.001, LOSING),
+    "risk.max_losing_trades": (1, {}),
+    "risk.on_halt": ("flatten", HALTING),
+    "risk.stop_loss_pct": (0.03, {}),
+    "risk.stop_loss_buffer": (0.0, {"risk.stop_loss_pct": 0.03}),
+    "risk.trailing_stop_pct": (0.03, {}),
+    "risk.take_profit_pct": (0.03, {}),
+    "risk.per_strategy.max_exposure": (1_000, {}),
+    "risk.per_strategy.max_daily_loss": (5, {}),
+    "risk.per_strategy.max_losing_trades": (1, {}),
+    "risk.per_strategy.max_open_orders": (0, {}),
+    "risk.per_strategy.max_orders_per_day": (0, {}),
+    "risk.per_strategy.max_order_rate": (0.00001, {"risk.per_strategy.order_burst": 1}),
     "supervision.strategy": ("quarantine", {"strategy.fail": True}),
     "run.seed": (7, {}),
     "report.html": (True, {}),

@@ -8,8 +8,9 @@ import pytest
 
 from engine.config import Config, all_keys, load_config, parse_settings, profile_base
 from engine.domain.orders import TimeInForce
-from engine.domain.risk import RiskLimits, bounds
+from engine.domain.risk import bounds
 from engine.errors import ConfigError
+from tests.limits import SHIPPED, limits
 
 
 def load(*pairs: str, **layers: Any) -> Config:
@@ -18,19 +19,18 @@ def load(*pairs: str, **layers: Any) -> Config:
 
 def test_later_layers_win(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text("[risk]\nmax_order_size = 1\nmin_order_size = 1\nmax_position_size = 0.1\n")
+    file.write_text("[risk]\nmax_order_size = 3\nmin_order_size = 1\nmax_position_size = 0.1\n")
     environment = {"TETRAD_RISK__MIN_ORDER_SIZE": "2", "TETRAD_RISK__MAX_POSITION_SIZE": "0.2"}
     config = load("risk.max_position_size=0.3", file=file, environment=environment)
-    limits = config.risk
-    assert (limits.max_order_size, limits.min_order_size, limits.max_position_size) == (1, 2, 0.3)
-    assert limits.max_total_exposure == 1_000_000
+    risk = config.risk
+    assert (risk.max_order_size, risk.min_order_size, risk.max_position_size) == (3, 2, 0.3)
+    assert risk.max_total_exposure == 1_000_000
 
 
 @pytest.mark.req("D11")
-def test_the_shipped_profile_has_the_defaults_of_the_structs() -> None:
+def test_the_shipped_profile_has_the_defaults_of_the_structs_and_the_shipped_limits() -> None:
     shipped = load()
-    assert shipped == Config(profile="backtest")
-    assert shipped.risk == RiskLimits()
+    assert shipped == Config(profile="backtest", risk=limits())
 
 
 def test_sections_merge_key_by_key_and_lists_are_replaced(tmp_path: Path) -> None:
@@ -124,21 +124,120 @@ BAD_LIMITS = [
     *(("max_leverage", value) for value in ("0", "-1", "101", "nan", "inf")),
     *(("halt_reset", value) for value in ("never", "1")),
     *(("short_selling", value) for value in ("maybe", "2")),
+    *((name, value) for name in ("max_open_orders", "per_strategy.max_orders_per_day",
+      "max_losing_trades") for value in ("-1", "1.5", "nan", "many", "true")),
+    *((name, value) for name in ("max_order_rate", "per_strategy.max_order_rate", "intent_ttl",
+      "max_price_age") for value in ("0", "-1", "nan", "inf", "fast")),
+    *((name, value) for name in ("order_burst", "max_repeated_orders") for value in ("0", "1.5")),
+    *((name, value) for name in ("initial_margin", "maintenance_margin", "price_collar")
+      for value in ("0", "1.01", "-0.1", "nan")),
+    *(("on_halt", value) for value in ("sell", "1")),
+    *(("trading_hours", value) for value in ("night", "1")),
+    *(("locates", value) for value in ("all", "[1]", "{ A = -1 }", '{ A = "many" }')),
+    *(("restricted_symbols", value) for value in ("1", "[1]")),
+    *(("symbols.A.max_order_size", value) for value in ("-1", "nan", "big")),
+    *(("symbols.A.price_collar", value) for value in ("0", "2")),
+    *((name, value) for name in ("stop_loss_pct", "trailing_stop_pct", "stop_loss_buffer")
+      for value in ("-0.1", "1.5", "nan")),
+    ("max_sector_exposure", "1.2"), ("symbols.A.max_position_size", "1.2"),
 ]  # fmt: skip
 
 
 @pytest.mark.req("P11")
 @pytest.mark.parametrize(("name", "value"), BAD_LIMITS)
 def test_a_bad_limit_is_refused_at_load_by_its_name(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"risk.{name}"):
+    with pytest.raises(ConfigError) as caught:
         load(f"risk.{name}={value}")
+    message = str(caught.value)
+    key = f"risk.{name}".replace("symbols.A", "symbols[...]")
+    assert key in message or f"risk.{name}" in message
+    assert "\n" not in message
+
+
+# Limits that contradict each other: what is set, and what the message must say.
+CONTRADICTIONS = [
+    (("min_order_size=200000",), "risk.min_order_size = 200000", "max_order_size, which is 100000"),
+    (("maintenance_margin=0.6",), "risk.maintenance_margin = 0.6", "initial_margin, which is 0.5"),
+    (("max_position_size=1.5",), "risk.max_position_size = 1.5", "max_leverage"),
+    (("max_position_size=3", "max_leverage=2"), "risk.max_position_size = 3", "which is 2"),
+]
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize(("pairs", "names", "says"), CONTRADICTIONS)
+def test_limits_that_contradict_each_other_are_refused(
+    pairs: tuple[str, ...], names: str, says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(*(f"risk.{pair}" for pair in pairs))
+    assert names in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_a_share_above_one_goes_with_leverage() -> None:
+    assert load("risk.max_position_size=1.5", "risk.max_leverage=2").risk.max_position_size == 1.5
+    unlimited = load("risk.max_position_size=1.5", "risk.max_leverage=unlimited")
+    assert unlimited.risk.max_position_size == 1.5
+
+
+LIMIT_KEYS = [k for k in all_keys() if k.startswith("risk.") and k != "risk.symbols"]
+
+
+def written(risk: dict[str, Any]) -> str:
+    """Write a limits file as TOML."""
+    each = risk.get("per_strategy", {})
+    lines = [f"{k} = {as_toml(v)}" for k, v in risk.items() if k != "per_strategy"]
+    lines += ["[risk.per_strategy]", *(f"{k} = {as_toml(v)}" for k, v in each.items())]
+    return "\n".join(["[risk]", *lines])
+
+
+def as_toml(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def test_a_whole_limits_file_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text(written({**SHIPPED, "max_order_size": 7_000.0}))
+    assert load(limits=file).risk == limits(max_order_size=7_000.0)
+    assert load("risk.max_order_size=8000", limits=file).risk.max_order_size == 8_000
+
+
+@pytest.mark.req("P11", "P16")
+@pytest.mark.parametrize("key", LIMIT_KEYS)
+def test_a_limits_file_that_leaves_one_out_is_refused(key: str, tmp_path: Path) -> None:
+    path = key.split(".")[1:]
+    risk = {**SHIPPED, "per_strategy": dict(SHIPPED["per_strategy"])}
+    section = risk if len(path) == 1 else risk[path[0]]
+    del section[path[-1]]
+    file = tmp_path / "limits.toml"
+    file.write_text(written(risk))
+    with pytest.raises(ConfigError, match=rf"limits\.toml: {key} is missing; every limit is"):
+        load(limits=file)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[risk]\nmax_oder_size = 1", "did you mean 'risk.max_order_size'"),
+        ("[risk.symbols.A]\nmax_positon = 1", "unknown setting 'risk.symbols.A.max_positon'"),
+        ("[account]\ncash = 5", "holds [account]; only [risk] belongs there"),
+        ("risk = 3", "risk is a section"),
+        ("[risk", "is not TOML"),
+    ],
+)
+def test_a_file_that_is_no_limits_file_is_told(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(limits=file)
+    assert says in str(caught.value)
 
 
 def test_unlimited_is_a_limit_that_is_written_out() -> None:
     names = [n for n in all_keys() if n.startswith("risk.max_")] + ["risk.min_order_size"]
-    limits = load(*(f"{name}=unlimited" for name in names)).risk
-    assert limits.max_leverage == limits.max_position_size == "unlimited"
-    assert bounds(limits).min_order == 0
+    risk = load(*(f"{name}=unlimited" for name in names)).risk
+    assert risk.max_leverage == risk.max_position_size == "unlimited"
+    assert bounds(risk).min_order == 0
 
 
 def test_the_environment_counts_by_its_prefix_and_double_underscore() -> None:
@@ -153,7 +252,7 @@ def test_the_environment_counts_by_its_prefix_and_double_underscore() -> None:
     assert config.orders.time_in_force is TimeInForce.DAY
     assert config.strategy == {"fast": 7}
     assert config.data.symbols == ["A"]
-    assert config.risk == RiskLimits()
+    assert config.risk == limits()
 
 
 @pytest.mark.parametrize("name", ["TETRAD_RISK__MAX_ORDER", "TETRAD_RISKS__MAX_ORDER_SIZE"])

@@ -163,13 +163,13 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def _require_order(low: str, least: float | str, high: str, most: float | str) -> None:
     if not isinstance(least, str) and not isinstance(most, str) and least > most:
-        raise ValueError(f"{low} {least:g} must not be above {high} {most:g}")
+        raise ValueError(f"{low} = {least:g}: must not be above {high}, which is {most:g}")
 
 
 def _require_leverage(name: str, share: float | str, leverage: float | str) -> None:
     if isinstance(share, str) or isinstance(leverage, str) or share <= max(1.0, leverage):
         return
     raise ValueError(
-        f"{name} {share:g} is a share of equity, 0 to 1; above that it needs max_leverage of at "
-        f"least as much (it is {leverage:g})"
+        f"{name} = {share:g}: a share of equity, 0 to 1; above that it needs max_leverage of at "
+        f"least as much, which is {leverage:g}"
     )
