@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -202,11 +202,14 @@ def _limits(file: str | Path | None) -> tuple[str, dict[str, Any]]:
     if file is None:
         text = (resources.files("engine") / "limits.toml").read_text()
         return "the shipped limits", tomllib.loads(text)
-    layer, origin = _read(Path(file)), f"limits file {file}"
+    origin = f"limits file {file}"
+    layer = _read(Path(file), origin)
     _check_keys(Config, layer, origin, "")
     foreign = sorted(set(layer) - {"risk"})
     if foreign:
-        raise ConfigError(f"{origin}: holds [{foreign[0]}]; only [risk] belongs there")
+        raise ConfigError(
+            f"{origin}: holds [{foreign[0]}]; only [risk] belongs there, the rest in --profile FILE"
+        )
     risk = layer.get("risk", {})
     for key in all_keys():
         path = key.split(".")
@@ -286,15 +289,16 @@ def _shipped(profile: str) -> dict[str, Any]:
     return tomllib.loads(found.read_text())
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, origin: str = "") -> dict[str, Any]:
+    name = origin or f"profile file {file}"
     try:
         return dict(_plain(tomllib.loads(file.read_text())))
     except FileNotFoundError:
-        raise ConfigError(f"profile file {file} does not exist") from None
+        raise ConfigError(f"{name} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"profile file {file} cannot be read: {error}") from error
+        raise ConfigError(f"{name} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"profile file {file} is not TOML: {error}") from error
+        raise ConfigError(f"{name} is not TOML: {error}") from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -331,7 +335,7 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
     hints = get_type_hints(kind)
     for key, value in layer.items():
         if key not in hints:
-            hint = _suggestion(prefix, key)
+            hint = _suggestion(prefix, key, hints)
             known = ", ".join(prefix + name for name in hints)
             raise ConfigError(f"{origin}: unknown setting {prefix + key!r}{hint} (known: {known})")
         section = hints[key]
@@ -341,14 +345,21 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
             _check_keys(section, value, origin, f"{prefix}{key}.")
         if prefix + key == "risk.symbols" and isinstance(value, Mapping):
             for symbol, own in value.items():
-                _check_keys(SymbolLimits, own, origin, f"risk.symbols.{symbol}.")
+                name = f"risk.symbols.{symbol}"
+                if not isinstance(own, Mapping):
+                    raise ConfigError(f"{origin}: {name} is a section; set {name}.NAME")
+                _check_keys(SymbolLimits, own, origin, f"{name}.")
 
 
-def _suggestion(prefix: str, key: str) -> str:
+def _suggestion(prefix: str, key: str, section: Iterable[str]) -> str:
+    """Name the setting that was meant: of this name elsewhere, or nearly so, here first."""
     keys = all_keys()
-    leaves = [name for name in keys if name.rpartition(".")[2] == key]
     names = [*keys, *dict.fromkeys(name.partition(".")[0] for name in keys)]
-    close = leaves or difflib.get_close_matches(prefix + key, names, n=1)
+    close = (
+        [name for name in keys if name.rpartition(".")[2] == key]
+        or [prefix + name for name in difflib.get_close_matches(key, section, n=1)]
+        or difflib.get_close_matches(prefix + key, names, n=1)
+    )
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -370,45 +381,113 @@ def _explain(message: str, merged: Mapping[str, Any]) -> str:
     match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message)
     if match is None:
         return message
-    rule, key = match.groups()
-    if isinstance(_value_at(merged, key), Mapping) and not rule.startswith("Expected"):
+    rule, place = match.groups()
+    keys, value, hint = _offender(re.findall(r"[^.\[\]]+|\.\.\.", place), merged, Config)
+    key = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(keys))
+    if isinstance(value, Mapping) and not rule.startswith("Expected"):
         return f"setting {key}.{rule}"  # of settings that contradict each other
-    if rule.startswith("Invalid enum value"):
-        rule = f"one of {', '.join(_choices(key))}"
-    if rule.startswith("Expected `array`"):
-        rule = 'write a list, such as ["AAPL", "MSFT"]'
-    if rule.startswith("Expected `object`"):
-        rule = f"a section, not a setting; set {key}.NAME"
-    return f"setting {key} = {_value_at(merged, key)!r}: {rule[0].lower()}{rule[1:]}"
+    if rule.startswith("Expected `object`") and not _is_leaf(hint):
+        return f"setting {key} = {value!r}: a section, not a setting; set {key}.NAME"
+    return f"setting {key} = {value!r}: {_allowed(hint)}"
 
 
-def _value_at(merged: Mapping[str, Any], key: str) -> Any:
-    """Give the value at msgspec's path, such as ``data.paths[0]``; the nearest there is."""
-    value: Any = merged
-    for part in re.findall(r"[^.\[\]]+", key):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdecimal():
-            value = value[int(part)]
-    return value
+def _offender(parts: list[str], value: Any, hint: Any) -> tuple[list[str], Any, Any]:
+    """Follow msgspec's path, such as ``risk.symbols[...].price_collar``, to a key and its type.
+
+    msgspec does not say which entry of a table it refused: it is the first that is refused alone.
+    """
+    if not parts:
+        return [], value, hint
+    part, *rest = parts
+    if isinstance(value, list):
+        inner = _inside(hint, list)
+        return _joined(part, _offender(rest, value[int(part)], inner))
+    inner = _inside(hint, dict)
+    if part != "...":
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            inner = get_type_hints(hint, include_extras=True)[part]
+        return _joined(part, _offender(rest, value[part], inner))
+    for name, entry in value.items():
+        try:
+            msgspec.convert(entry, inner, strict=False)
+        except msgspec.ValidationError:
+            return _joined(str(name), _offender(rest, entry, inner))
+    return ["..."], value, hint
 
 
-def _choices(key: str) -> list[str]:
-    """List what a setting of few words may be."""
-    kind: Any = Config
-    for part in key.split("."):
-        kind = get_type_hints(kind)[part]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return [str(member.value) for member in kind]
-    words = [word for part in (kind, *get_args(kind)) for word in get_args(part)]
-    numeric = any(part is float for part in words)
-    return ["a number"] * numeric + [word for word in words if isinstance(word, str)]
+def _joined(part: str, found: tuple[list[str], Any, Any]) -> tuple[list[str], Any, Any]:
+    keys, value, hint = found
+    return [part, *keys], value, hint
 
 
-def _refuse_infinity(layer: Mapping[str, Any], prefix: str) -> None:
+def _inside(hint: Any, kind: type) -> Any:
+    """Give what a list or a table holds."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is kind:
+            return get_args(part)[-1]
+    return Any
+
+
+def _is_leaf(hint: Any) -> bool:
+    """Say whether a setting that may be a table may be something else as well."""
+    return not (hint == dict[str, Any] or _inside(hint, dict) is SymbolLimits)
+
+
+def _allowed(hint: Any) -> str:
+    """Say what a setting may be: ``write a number from 0 to 1, or "unlimited"``."""
+    words = _words_of(hint)
+    if words:
+        return f"one of {', '.join(words)}"
+    return f"write {', or '.join(_forms(hint))}"
+
+
+def _words_of(hint: Any) -> list[str]:
+    """List the words that are all a setting may be."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return [str(member.value) for member in hint]
+    return list(get_args(hint)) if get_origin(hint) is Literal else []
+
+
+_NUMBERS = {float: "a number", int: "a whole number"}
+_KINDS = {str: "text", bool: "true or false"}
+
+
+def _forms(hint: Any) -> list[str]:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return [f"{form}{_range(args[1])}" for form in _forms(args[0])]
+    if origin is Literal:
+        return [f'"{word}"' for word in args]
+    if origin is list:
+        return ['a list, such as ["AAPL", "MSFT"]']
+    if origin is dict:
+        inner = " or ".join(_forms(args[1]))
+        return [f"a table of names, each with {inner}"]
+    if origin is not None:  # a union
+        return [form for part in args if part is not type(None) for form in _forms(part)]
+    return [_NUMBERS.get(hint) or _KINDS.get(hint) or "another value"]
+
+
+def _range(meta: Meta) -> str:
+    least, most = meta.ge, meta.le
+    if meta.pattern is not None:
+        return f" that matches {meta.pattern}"
+    if least is not None and most is not None:
+        return f" from {least:,.15g} to {most:,.15g}"
+    signs = (("above", meta.gt), ("at least", least), ("at most", most), ("below", meta.lt))
+    return " " + " and ".join(f"{word} {x:,.15g}" for word, x in signs if x is not None)
+
+
+def _refuse_infinity(layer: Mapping[str, Any], prefix: str, kind: Any = Config) -> None:
+    hints: Mapping[str, Any] = {}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind, include_extras=True)
     for key, value in layer.items():
+        hint = hints.get(key, _inside(kind, dict))
         if isinstance(value, Mapping):
             if prefix or key != "strategy":  # a strategy's own parameters are its own affair
-                _refuse_infinity(value, f"{prefix}{key}.")
+                _refuse_infinity(value, f"{prefix}{key}.", hint)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"setting {prefix}{key} = {value!r}: not a finite number")
+            raise ConfigError(
+                f"setting {prefix}{key} = {value!r}: not a finite number; {_allowed(hint)}"
+            )

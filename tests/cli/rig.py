@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,15 @@ class Bench:
 
     def backtest(self, *more: Any, strategy: Any = None, data: Any = None) -> Called:
         return self.call("backtest", strategy or self.strategy, "--data", data or self.data, *more)
+
+
+def call(*arguments: Any) -> Called:
+    """Run the command line in this process, where a fixture cannot reach: for whole modules."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return Called(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def command(*arguments: Any) -> list[str]:

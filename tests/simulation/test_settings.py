@@ -7,24 +7,22 @@ from typing import Any
 
 import pytest
 
+from adapters.files.latch import FileLatchStore
 from engine import Bar, OrderHandle, Strategy
 from engine.config import all_keys
+from engine.domain.latch import Hold, TradingState
+from engine.domain.risk import SymbolLimits
 from engine.errors import DataError, StrategyError
 from engine.research import backtest
 
-SAME_RESULTS = {
-    "orders.keep_closed": "memory; the router's tests show which reports it still knows",
-    "indicators.mode": "speed and memory; the parity tests compare the two to the bit",
-    "run.latch": "what the engine begins with; the gate's tests restart it",
-    "risk.intent_ttl": "a backtest judges an order when it is caused; the gate's tests wait",
-    "risk.order_burst": "of a rate; the gate's tests send bursts",
-    "risk.per_strategy.order_burst": "likewise",
-    "risk.repeat_window": "bars are further apart; the gate's tests send faster",
-    "risk.max_sector_exposure": "files name no sectors; the gate's tests have some",
-    "risk.symbols": "a table; the tests below set what is in it",
-    "run.chunk_rows": "memory; the determinism tests compare chunks of every size",
+# Setting -> a value, and why a run with it must give the same result.
+SAME_RESULTS: dict[str, tuple[Any, str]] = {
+    "orders.keep_closed": (0, "memory; the router's tests show which reports it still knows"),
+    "indicators.mode": ("streaming", "speed and memory; parity tests compare the two to the bit"),
+    "risk.intent_ttl": (0.001, "a backtest judges an order when it is caused; gate's tests wait"),
+    "risk.max_sector_exposure": (0.0, "files name no sectors; the gate's tests have some"),
+    "run.chunk_rows": (7, "memory; the determinism tests compare chunks of every size"),
 }
-"""Settings that must not change a result, and what they are for."""
 
 
 class Busy(Strategy):
@@ -69,7 +67,7 @@ LOSING = {"strategy.size": 300, "risk.max_position_size": 1}
 """A large position in prices that fall by three per cent a day."""
 UNBOUNDED = ("order_size", "position_size", "total_exposure", "leverage", "daily_loss",
              "daily_loss_amount")  # fmt: skip
-LEVERED = {f"risk.max_{name}": "unlimited" for name in UNBOUNDED} | {"strategy.size": 1_650}
+LEVERED = {f"risk.max_{name}": "unlimited" for name in UNBOUNDED} | {"strategy.size": 1_730}
 """Almost all that half of it as margin allows."""
 HALTING = LOSING | {"risk.max_daily_loss": 0.002}
 WARNING = LOSING | {"risk.max_daily_loss": 0.5}
@@ -129,7 +127,9 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "risk.max_open_orders": (0, {}),
     "risk.max_orders_per_day": (0, {}),
     "risk.max_order_rate": (0.00001, {"risk.order_burst": 1}),
+    "risk.order_burst": (1, {"risk.max_order_rate": 0.00001}),
     "risk.max_repeated_orders": (1, {"strategy.twice": True}),
+    "risk.repeat_window": (86_400, {"risk.max_repeated_orders": 1, "strategy.other": True}),
     "risk.max_drawdown": (0.001, LOSING),
     "risk.max_losing_trades": (1, {}),
     "risk.on_halt": ("flatten", HALTING),
@@ -143,8 +143,15 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "risk.per_strategy.max_open_orders": (0, {}),
     "risk.per_strategy.max_orders_per_day": (0, {}),
     "risk.per_strategy.max_order_rate": (0.00001, {"risk.per_strategy.order_burst": 1}),
+    "risk.per_strategy.order_burst": (1, {"risk.per_strategy.max_order_rate": 0.00001}),
+    "risk.symbols": ({"B": {"max_order_size": 1_001}}, {}),
+    "risk.symbols.A.max_order_size": (1_001, {}),
+    "risk.symbols.A.max_order_quantity": (5, {}),
+    "risk.symbols.A.max_position_size": (0.011, {}),
+    "risk.symbols.A.price_collar": (0.001, {"strategy.eager": True}),
     "supervision.strategy": ("quarantine", {"strategy.fail": True}),
     "run.seed": (7, {}),
+    "run.latch": ("halted.json", {}),
     "report.html": (True, {}),
 }
 
@@ -167,6 +174,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "data" / "A.csv").write_text(rows(120))
     (made / "data" / "B.csv").write_text(rows(110))
     (made / "bad.csv").write_text(rows(120).replace(",1000,", ",-5,", 1))
+    FileLatchStore(made / "halted.json").save({"": Hold(TradingState.HALTED, "KILL", "manual", 0)})
     return made
 
 
@@ -174,6 +182,8 @@ def outcome(folder: Path, settings: dict[str, Any], out: Path) -> tuple[Any, ...
     """Run, and give all of the result that does not merely repeat the settings."""
     given = {"report.html": False, **settings}  # it is five megabytes
     paths = [folder / path for path in given.pop("data.paths", ["data"])]
+    if "run.latch" in given:
+        given["run.latch"] = str(folder / given["run.latch"])
     try:
         result = backtest(Busy, paths, settings=given, out=out)
     except (DataError, StrategyError) as error:
@@ -184,7 +194,9 @@ def outcome(folder: Path, settings: dict[str, Any], out: Path) -> tuple[Any, ...
 
 def test_no_setting_is_forgotten() -> None:
     elsewhere = {"profile", "data.paths"}  # what every other test of a run sets
-    assert set(CHANGES) | set(SAME_RESULTS) == set(all_keys()) - elsewhere
+    own = {f"risk.symbols.A.{name}" for name in SymbolLimits.__struct_fields__}
+    assert set(CHANGES) | set(SAME_RESULTS) == (set(all_keys()) | own) - elsewhere
+    assert not set(CHANGES) & set(SAME_RESULTS)
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -194,3 +206,12 @@ def test_a_setting_changes_the_run(key: str, folder: Path, tmp_path: Path) -> No
     without = outcome(folder, common, tmp_path / "without")
     settings = {**common, **(changed or {key: value})}
     assert outcome(folder, settings, tmp_path / "with") != without
+
+
+@pytest.mark.parametrize("key", SAME_RESULTS)
+def test_a_setting_that_must_not_change_a_result_does_not(
+    key: str, folder: Path, tmp_path: Path
+) -> None:
+    value, _ = SAME_RESULTS[key]
+    without = outcome(folder, {}, tmp_path / "without")
+    assert outcome(folder, {key: value}, tmp_path / "with") == without

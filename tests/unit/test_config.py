@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +90,29 @@ def test_a_set_without_key_or_value_is_refused(pair: str) -> None:
         ("data=5", "data is a section; set data.NAME"),
         ("risk=unlimited", "risk is a section; set risk.NAME"),
         ("strategy=5", "setting strategy = 5: a section, not a setting"),
-        ("risk.max_order_size.x=3", "setting risk.max_order_size = {'x': 3}: expected"),
+        ("risk.max_order_size.x=3", "setting risk.max_order_size = {'x': 3}: write a number"),
         ("data.paths=5", "setting data.paths = 5: write a list, such as"),
-        ("data.paths=[1]", "setting data.paths[0] = 1: expected `str`, got `int`"),
-        ("account.cash=true", "setting account.cash = True: expected `float`, got `bool`"),
-        ("account.cash=0", "setting account.cash = 0: expected `float` >= 0.01"),
-        ("account.cash=-5", "setting account.cash = -5: expected `float` >= 0.01"),
-        ("account.cash=nan", "setting account.cash = nan"),
-        ("account.cash=lots", "setting account.cash = 'lots': expected `float`, got `str`"),
-        ("account.currency=usd", "setting account.currency = 'usd'"),
-        ("run.seed=1.5", "setting run.seed = 1.5: expected `int | null`, got `float`"),
-        ("run.chunk_rows=0", "setting run.chunk_rows = 0: expected `int` >= 1"),
+        ("data.paths=[1]", "setting data.paths[0] = 1: write text"),
+        ("account.cash=true", "setting account.cash = True: write a number from 0.01 to"),
+        ("account.cash=0", "setting account.cash = 0: write a number from 0.01 to 10,000"),
+        ("account.cash=-5", "setting account.cash = -5: write a number from 0.01 to"),
+        ("account.cash=nan", "setting account.cash = nan: not a finite number; write a"),
+        ("account.cash=lots", "setting account.cash = 'lots': write a number from 0.01 to"),
+        ("account.currency=usd", "account.currency = 'usd': write text that matches ^[A-Z]{3,5}$"),
+        ("run.seed=1.5", "setting run.seed = 1.5: write a whole number"),
+        ("run.chunk_rows=0", "setting run.chunk_rows = 0: write a whole number from 1 to"),
         ("fill.timing=foo", "setting fill.timing = 'foo': one of next_open, next_tick,"),
         ("orders.time_in_force=gtc", "orders.time_in_force = 'gtc': one of DAY, GTC, GTD, IOC"),
-        ("risk.max_order_size=lots", "risk.max_order_size = 'lots': one of a number, unlimited"),
+        (
+            "risk.max_order_size=lots",
+            "risk.max_order_size = 'lots': write a number from 0 to 1,000",
+        ),
+        ("risk.symbols.A=5", "--set: risk.symbols.A is a section; set risk.symbols.A.NAME"),
+        ("risk.symbols=5", "setting risk.symbols = 5: a section, not a setting; set"),
+        ("risk.per_strategy=5", "risk.per_strategy is a section; set risk.per_strategy.NAME"),
+        ("data.tick_size=0", "setting data.tick_size = 0: write a number above 0"),
+        ("data.columns.close=1", "setting data.columns.close = 1: write text"),
+        ("orders.keep_closed=-1", "orders.keep_closed = -1: write a whole number at least 0"),
         ("supervision.strategy=go", "supervision.strategy = 'go': one of stop, quarantine"),
         ("costs.commission_bps=inf", "setting costs.commission_bps = inf: not a finite number"),
         ("risk.max_order_size=inf", "setting risk.max_order_size = inf: not a finite number"),
@@ -149,9 +159,103 @@ def test_a_bad_limit_is_refused_at_load_by_its_name(name: str, value: str) -> No
     with pytest.raises(ConfigError) as caught:
         load(f"risk.{name}={value}")
     message = str(caught.value)
-    key = f"risk.{name}".replace("symbols.A", "symbols[...]")
-    assert key in message or f"risk.{name}" in message
+    assert message.startswith(f"setting risk.{name}"), message
+    # What may be written instead, not only what may not.
+    assert re.search(r": (not a finite number; )?(write|one of|a share of equity,) ", message)
     assert "\n" not in message
+
+
+AMOUNT = 'write a number from 0 to 1,000,000,000,000, or "unlimited"'
+SHARE = 'write a number from 0 to 1, or "unlimited"'
+PART = "write a number above 0 and at most 1"
+COUNT = 'write a whole number from 0 to 1,000,000,000, or "unlimited"'
+RATE = 'write a number above 0 and at most 1,000,000, or "unlimited"'
+LOCATES = "write a table of names, each with a number from 0 to 1,000,000,000,000"
+# One of every kind of bad limit, in every section, and all of what is said of it.
+SAID = [
+    ("max_order_size=-1", f"setting risk.max_order_size = -1: {AMOUNT}"),
+    ("max_order_size=2e12", f"setting risk.max_order_size = 2000000000000.0: {AMOUNT}"),
+    ("max_order_size=nan", f"setting risk.max_order_size = nan: not a finite number; {AMOUNT}"),
+    ("min_cash=-inf", f"setting risk.min_cash = -inf: not a finite number; {AMOUNT}"),
+    ("max_order_size=lots", f"setting risk.max_order_size = 'lots': {AMOUNT}"),
+    ("max_order_size=Unlimited", f"setting risk.max_order_size = 'Unlimited': {AMOUNT}"),
+    ("max_order_size=", f"setting risk.max_order_size = '': {AMOUNT}"),
+    ("max_order_size=true", f"setting risk.max_order_size = True: {AMOUNT}"),
+    ("max_order_size=[1, 2]", f"setting risk.max_order_size = [1, 2]: {AMOUNT}"),
+    ("max_daily_loss=5%", f"setting risk.max_daily_loss = '5%': {SHARE}"),
+    ("max_daily_loss=1.01", f"setting risk.max_daily_loss = 1.01: {SHARE}"),
+    ("position_warning=unlimited", f"setting risk.position_warning = 'unlimited': {PART}"),
+    ("initial_margin=0", f'setting risk.initial_margin = 0: {PART}, or "unlimited"'),
+    ("max_leverage=101", ("setting risk.max_leverage = 101: write a number above 0 and at most "
+     '100, or "unlimited"')),
+    ("max_order_rate=0", f"setting risk.max_order_rate = 0: {RATE}"),
+    ("max_open_orders=1.5", f"setting risk.max_open_orders = 1.5: {COUNT}"),
+    ("max_open_orders=true", f"setting risk.max_open_orders = True: {COUNT}"),
+    ("order_burst=0", "setting risk.order_burst = 0: write a whole number from 1 to 1,000,000"),
+    ("short_selling=maybe", "setting risk.short_selling = 'maybe': write true or false"),
+    ("on_halt=sell", "setting risk.on_halt = 'sell': one of keep, flatten"),
+    ("halt_reset=1", "setting risk.halt_reset = 1: one of next_day, manual"),
+    ("restricted_symbols=A", ("setting risk.restricted_symbols = 'A': write a list, such as "
+     '["AAPL", "MSFT"]')),
+    ("locates=3", f'setting risk.locates = 3: {LOCATES}, or "unlimited"'),
+    ("locates={ A = 1, B = -1 }", ("setting risk.locates.B = -1: write a number from 0 to "
+     "1,000,000,000,000")),
+    ("per_strategy.max_exposure=-1", f"setting risk.per_strategy.max_exposure = -1: {AMOUNT}"),
+    ("per_strategy.max_exposure=inf", ("setting risk.per_strategy.max_exposure = inf: not a finite "
+     f"number; {AMOUNT}")),
+    ("per_strategy.max_open_orders=1.5", (f"setting risk.per_strategy.max_open_orders = 1.5: "
+     f"{COUNT}")),
+    ("per_strategy.max_order_rate=0", f"setting risk.per_strategy.max_order_rate = 0: {RATE}"),
+    ("symbols.A.max_order_size=big", f"setting risk.symbols.A.max_order_size = 'big': {AMOUNT}"),
+    ("symbols.A.max_order_size=nan", ("setting risk.symbols.A.max_order_size = nan: not a finite "
+     f"number; {AMOUNT}")),
+    ("symbols.A.price_collar=2", ("setting risk.symbols.A.price_collar = 2: "
+     f'{PART}, or "unlimited"')),
+    ("symbols.A.max_position_size=1.2", ("setting risk.symbols.A.max_position_size = 1.2: a share "
+     "of equity, 0 to 1; above that it needs max_leverage of at least as much, which is 1")),
+    ("min_order_size=200000", ("setting risk.min_order_size = 200000: must not be above "
+     "max_order_size, which is 100000")),
+    ("maintenance_margin=0.6", ("setting risk.maintenance_margin = 0.6: must not be above "
+     "initial_margin, which is 0.5")),
+    ("symbols.A=5", "--set: risk.symbols.A is a section; set risk.symbols.A.NAME"),
+]  # fmt: skip
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize(("pair", "said"), SAID)
+def test_a_bad_limit_is_told_with_its_range_and_a_fix(pair: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"risk.{pair}")
+    assert str(caught.value) == said
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("max_oder_size", "max_order_size"),
+        ("max_exposure", "per_strategy.max_exposure"),
+        ("per_strategy.max_expsure", "per_strategy.max_exposure"),
+        ("per_strategy.max_leverage", "max_leverage"),
+        ("symbols.A.max_ordr_size", "symbols.A.max_order_size"),
+        ("symbols.A.price_colar", "symbols.A.price_collar"),
+    ],
+)
+def test_an_unknown_limit_is_told_with_what_was_meant(wrong: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"risk.{wrong}=1")
+    message = str(caught.value)
+    said = f"--set: unknown setting 'risk.{wrong}'; did you mean 'risk.{meant}'? (known: risk."
+    assert message.startswith(said)
+    assert "\n" not in message
+
+
+def test_of_many_symbols_the_one_that_is_wrong_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    good, bad = "max_order_size = 5000\n", "max_order_size = 5000\nprice_collar = 0\n"
+    file.write_text(f'[risk.symbols.A]\n{good}[risk.symbols."BRK.B"]\n{bad}')
+    with pytest.raises(ConfigError, match=r"^setting risk\.symbols\.BRK\.B\.price_collar = 0: "):
+        load(file=file)
 
 
 # Limits that contradict each other: what is set, and what the message must say.
@@ -222,15 +326,45 @@ def test_a_limits_file_that_leaves_one_out_is_refused(key: str, tmp_path: Path) 
         ("[risk.symbols.A]\nmax_positon = 1", "unknown setting 'risk.symbols.A.max_positon'"),
         ("[account]\ncash = 5", "holds [account]; only [risk] belongs there"),
         ("risk = 3", "risk is a section"),
-        ("[risk", "is not TOML"),
+        ("[risk", "limits.toml is not TOML"),
+        ("", "risk.min_order_size is missing"),
+        (None, "limits.toml does not exist"),
     ],
 )
-def test_a_file_that_is_no_limits_file_is_told(text: str, says: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_limits_file_is_told(text: str | None, says: str, tmp_path: Path) -> None:
     file = tmp_path / "limits.toml"
-    file.write_text(text)
+    if text is not None:
+        file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(limits=file)
-    assert says in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"limits file {file}")
+    assert says in message
+    assert "\n" not in message
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize("key", LIMIT_KEYS)
+def test_a_bad_limit_in_a_limits_file_is_named(key: str, tmp_path: Path) -> None:
+    path = key.split(".")[1:]
+    risk = {**SHIPPED, "per_strategy": dict(SHIPPED["per_strategy"])}
+    section = risk if len(path) == 1 else risk[path[0]]
+    section[path[-1]] = -1
+    file = tmp_path / "limits.toml"
+    file.write_text(written(risk))
+    with pytest.raises(ConfigError, match=rf"^setting {re.escape(key)} = -1: \w+ \w+ "):
+        load(limits=file)
+
+
+def test_every_other_layer_wins_over_a_limits_file(tmp_path: Path) -> None:
+    limits_file, profile = tmp_path / "limits.toml", tmp_path / "mine.toml"
+    limits_file.write_text(written({**SHIPPED, "max_order_size": 7_000.0}))
+    profile.write_text("[risk]\nmax_order_size = 8000\n")
+    own = {"TETRAD_RISK__MAX_ORDER_SIZE": "9000"}
+    assert load(limits=limits_file, file=profile).risk.max_order_size == 8_000
+    assert load(limits=limits_file, environment=own).risk.max_order_size == 9_000
+    assert load("risk.max_order_size=6000", limits=limits_file, file=profile,
+                environment=own).risk.max_order_size == 6_000  # fmt: skip
 
 
 def test_unlimited_is_a_limit_that_is_written_out() -> None:
