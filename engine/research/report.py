@@ -8,7 +8,7 @@ importing it, and figures are plain dictionaries.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,15 +30,49 @@ _CHART_MISSING = '<div class="js-missing">Charts need JavaScript; the numbers do
 _LIMIT_NAMES = {
     "min_order_size": "Smallest order value",
     "max_order_size": "Largest order value",
+    "max_order_quantity": "Largest order quantity",
+    "price_collar": "Largest distance of a limit price through the market, share of the price",
+    "max_price_age": "Oldest price to judge by, seconds",
+    "intent_ttl": "Oldest cause of an order, seconds",
+    "self_trade_prevention": "Orders that could meet an own one are denied",
     "max_position_size": "Largest position in one symbol, share of equity",
     "position_warning": "Warn at this share of the position limit",
     "max_total_exposure": "Largest gross exposure",
     "max_leverage": "Largest gross exposure over equity",
+    "max_net_leverage": "Largest net exposure over equity",
+    "max_sector_exposure": "Largest gross exposure in one sector, share of equity",
+    "min_cash": "Least cash once every working buy has filled",
+    "initial_margin": "Share of gross exposure that equity must cover",
+    "maintenance_margin": "Share of gross positions below which equity is a margin call",
+    "short_selling": "Short selling allowed",
+    "locates": "Quantity that may be sold short",
+    "restricted_symbols": "Symbols in which positions may only shrink",
+    "trading_hours": "Orders leave in these hours",
+    "max_open_orders": "Most working orders",
+    "max_orders_per_day": "Most orders in a trading day",
+    "max_order_rate": "Most orders a second, sustained",
+    "order_burst": "Most orders at once",
+    "max_repeated_orders": "Most equal orders within the window",
+    "repeat_window": "Window of equal orders, seconds",
     "max_daily_loss": "Daily loss that halts, share of the day's first equity",
     "max_daily_loss_amount": "Daily loss that halts, amount",
     "daily_loss_warning": "Warn at this share of the daily loss limit",
+    "max_drawdown": "Fall from the peak that halts, share of the peak",
+    "max_losing_trades": "Losing trades in a row that halt",
     "halt_reset": "A halt ends",
-    "short_selling": "Short selling allowed",
+    "on_halt": "What a halt does to positions",
+    "stop_loss_pct": "Stop loss, share of the entry price",
+    "stop_loss_buffer": "Added to the stop loss",
+    "trailing_stop_pct": "Trailing stop, share of the best price",
+    "take_profit_pct": "Take profit, share of the entry price",
+    "symbols": "Limits of single symbols",
+    "per_strategy.max_exposure": "Each strategy: largest gross exposure",
+    "per_strategy.max_daily_loss": "Each strategy: daily loss that halts it, amount",
+    "per_strategy.max_losing_trades": "Each strategy: losing trades in a row that halt it",
+    "per_strategy.max_open_orders": "Each strategy: most working orders",
+    "per_strategy.max_orders_per_day": "Each strategy: most orders in a trading day",
+    "per_strategy.max_order_rate": "Each strategy: most orders a second, sustained",
+    "per_strategy.order_burst": "Each strategy: most orders at once",
 }
 
 
@@ -60,7 +94,8 @@ class ReportInput:
             of trades and quotes ``ts`` and ``close`` (price, midpoint). As many rows as there
             are, the report thins them.
         parameters: the strategy's parameters, or several strategies' by name.
-        limits: risk limits by name, nested; ``"unlimited"`` or None is shown as unlimited.
+        limits: risk limits by name, nested; ``"unlimited"`` or None is shown as unlimited, what a
+            symbol leaves to the account not at all.
         profile: the resolved profile, nested.
         manifest: hashes, versions and the run hash, nested.
         risk_events: ``ts, event_type, severity, strategy_id, symbol, value, limit, action_taken,
@@ -295,21 +330,28 @@ def _risk(result: ReportInput) -> str:
 def _limits(limits: Mapping[str, Any]) -> str:
     rows = [
         (
-            f"{text(_LIMIT_NAMES.get(name, _words(name)))} <code>{text(name)}</code>",
+            f"{text(_limit_name(name))} <code>{text(name)}</code>",
             "<b>unlimited</b>" if value in (None, "unlimited") else tables.setting(value),
         )
-        for name, value in _flat(limits)
+        for name, value in tables.flat(limits)
+        # What a symbol does not set is the account's, not unlimited.
+        if not (value is None and name.startswith("symbols."))
     ]
     body = tables.pairs(rows, "narrow") if rows else '<p class="note">No limits were given.</p>'
     return f"<h3>Limits in force</h3>{body}"
 
 
-def _flat(limits: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in limits.items():
-        if isinstance(value, Mapping) and value and name != "locates":
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def _limit_name(name: str) -> str:
+    known = _LIMIT_NAMES.get(name)
+    if known is not None:
+        return known
+    section, _, rest = name.partition(".")
+    if section == "symbols":
+        symbol, _, limit = rest.rpartition(".")
+        return f"{symbol}: {_words(_LIMIT_NAMES.get(limit, limit))}"
+    if section == "locates" and rest:
+        return f"{rest}: {_LIMIT_NAMES[section]}"
+    return _words(name)
 
 
 def _setup(result: ReportInput) -> str:

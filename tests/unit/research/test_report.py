@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -20,10 +21,12 @@ from engine.analytics.equity import EquityBuilder
 from engine.analytics.performance import statistics
 from engine.analytics.trades import round_trips
 from engine.domain.instruments import Instrument
-from engine.domain.risk import DenyCode
+from engine.domain.risk import DenyCode, RiskLimits
+from engine.domain.risk.limits import StrategyLimits
 from engine.errors import InputError
 from engine.research import report, report_figures, report_tables
 from engine.research.report import ReportInput, write_report
+from tests.limits import limits
 from tests.unit.analytics.runs import MONDAY_NS, FillRow, Run, daily_bars
 
 SECTIONS = ["performance", "statistics", "months", "trades-chart", "trades", "risk", "orders",
@@ -207,7 +210,8 @@ def test_what_users_wrote_is_text_and_nothing_else(tmp_path: Path) -> None:
         title=EVIL,
         summary={EVIL: EVIL},
         parameters={EVIL: EVIL},
-        limits={EVIL: EVIL},
+        limits={EVIL: EVIL, "symbols": {EVIL: {EVIL: EVIL}}},
+        risk_events=risk_events([(MONDAY_NS, *[EVIL] * 4, 0.0, None, EVIL, EVIL)]),
         profile={EVIL: {EVIL: [EVIL]}},
         manifest={"run_hash": EVIL, EVIL: EVIL},
         prices={EVIL: result.prices["AAA"], "AAA": result.prices["AAA"]},
@@ -277,6 +281,81 @@ def test_unlimited_limits_are_said_aloud(tmp_path: Path) -> None:
     assert "Largest position in one symbol, share of equity max_position_size 0.3" in text
     assert "Largest gross exposure max_total_exposure unlimited" in text
     assert "max_leverage unlimited" in text
+
+
+def test_limits_of_strategies_and_symbols_are_listed_one_by_one(tmp_path: Path) -> None:
+    own = {"max_order_size": 500.0, "price_collar": "unlimited", "max_position_size": None}
+    shipped = msgspec.to_builtins(limits(symbols={"BRK.B": own}, locates={"AAA": 50.0}))
+    text = written(describe(traded(), limits=shipped), tmp_path).text
+    table = text.split("Limits in force")[1]
+    assert "Each strategy: largest gross exposure per_strategy.max_exposure unlimited" in table
+    assert "Each strategy: most orders at once per_strategy.order_burst 1000" in table
+    assert "BRK.B: Largest order value symbols.BRK.B.max_order_size 500" in table
+    assert "symbols.BRK.B.price_collar unlimited" in table
+    assert "symbols.BRK.B.max_position_size" not in table  # the account's holds
+    assert "AAA: Quantity that may be sold short locates.AAA 50" in table
+    assert "Symbols in which positions may only shrink restricted_symbols none" in table
+
+
+def test_a_limit_that_nobody_may_sell_short_by_is_told(tmp_path: Path) -> None:
+    text = written(describe(traded(), limits={"locates": {}, "symbols": {}}), tmp_path).text
+    assert "Quantity that may be sold short locates none" in text
+    assert "Limits of single symbols symbols none" in text
+
+
+def test_every_limit_has_a_name_for_people() -> None:
+    each = {f"per_strategy.{name}" for name in StrategyLimits.__struct_fields__}
+    named = set(RiskLimits.__struct_fields__) - {"per_strategy"} | each
+    assert set(report._LIMIT_NAMES) == named
+
+
+EVENT_SCHEMA = {
+    "ts": pl.Int64,
+    "event_type": pl.String,
+    "severity": pl.String,
+    "strategy_id": pl.String,
+    "symbol": pl.String,
+    "value": pl.Float64,
+    "limit": pl.Float64,
+    "action_taken": pl.String,
+    "description": pl.String,
+}
+
+
+def risk_events(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row")
+
+
+DENIED = (MONDAY_NS, "LEVERAGE", "INFO", "S", "AAA", 2.0, 1.0, "ORDER_DENIED", "Order o1 denied.")
+RESUMED = (MONDAY_NS, "DAILY_LOSS", "INFO", None, None, 0.0, None, "TRADING_RESUMED", "On again.")
+HALTED = (MONDAY_NS + 10**9, "DAILY_LOSS", "CRITICAL", None, None, 60.0, 50.0, "TRADING_HALTED",
+          "The day's loss is 60.00; the limit is 50.00.")  # fmt: skip
+
+
+def test_risk_events_are_told_and_denied_orders_left_to_the_verdicts(tmp_path: Path) -> None:
+    events = risk_events([DENIED, HALTED, RESUMED])
+    text = written(describe(traded(), risk_events=events), tmp_path).text
+    table = text.split("Risk events")[1].split("Limits in force")[0]
+    assert "2024-01-01 00:00:01 CRITICAL DAILY_LOSS TRADING_HALTED The day's loss is 60.00" in table
+    assert "TRADING_RESUMED On again." in table
+    assert "ORDER_DENIED" not in table
+    assert "o1 denied" not in table
+
+
+@pytest.mark.parametrize("events", [pl.DataFrame(), risk_events([]), risk_events([DENIED])])
+def test_a_run_without_risk_events_says_so(events: pl.DataFrame, tmp_path: Path) -> None:
+    assert "Risk events No limit came near." in written(
+        describe(traded(), risk_events=events), tmp_path
+    ).text  # fmt: skip
+
+
+def test_risk_events_stop_at_their_limit_and_say_how_many_there_are() -> None:
+    most = report_tables.RISK_EVENTS_SHOWN_MAX
+    html = report_tables.risk_event_table(risk_events([HALTED] * (most + 1_000) + [DENIED] * 5))
+    assert html.count("<tr>") == 1 + most == 201
+    assert "The first 200 of 1,200." in html
+    exactly = report_tables.risk_event_table(risk_events([HALTED] * most))
+    assert "The first" not in exactly
 
 
 def test_the_heat_map_has_a_cell_a_month() -> None:
