@@ -164,7 +164,16 @@ def test_an_account_ten_times_as_large_has_the_same_ratios(run: Run, times: int)
                  "exposure_gross_average", "turnover", "win_rate", "profit_factor", "best_trade",
                  "worst_trade", "average_trade", "trades", "sqn", "benchmark_return"):  # fmt: skip
         small, scaled = small_figures[name], large_figures[name]
-        assert scaled == (small if small is None else pytest.approx(small, rel=1e-5, abs=1e-9))
+        rel = 1e-5
+        if name == "profit_factor" and small is not None:
+            # Each trade is rounded to a cash unit: of next to no losses that is a share.
+            rel += 1e-6 / _losses(run)
+        assert scaled == (small if small is None else pytest.approx(small, rel=rel, abs=1e-9)), name
+
+
+def _losses(run: Run) -> float:
+    trades = fold(run, 5)[2]
+    return -float(trades.filter(~pl.col("open"), pl.col("pnl") < 0)["pnl"].sum())
 
 
 def _figures(run: Run) -> dict[str, object]:
