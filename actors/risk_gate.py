@@ -441,10 +441,11 @@ class RiskGate(Actor):
         """Start the next trading day: new loss baseline; what was held for the day is over."""
         held = dict(self.latch.holds)
         self.book.end_day()
-        for strategy_id in self.latch.end_day():
-            self.ctx.publish(notices.released(held[strategy_id].reason, strategy_id, self.ctx.now))
-        if held:
+        released = self.latch.end_day()
+        if released:
             self._store.save(self.latch.holds)
+        for strategy_id in released:
+            self.ctx.publish(notices.released(held[strategy_id].reason, strategy_id, self.ctx.now))
         self._arm_day_end()
 
     def _arm_day_end(self) -> None:
