@@ -26,7 +26,9 @@ sys.path.insert(0, str(ROOT))  # tests is no part of the installed package
 
 from engine import cli  # noqa: E402
 from engine.config import Config  # noqa: E402
-from engine.domain.risk import SPEC_OF, DenyCode, SymbolLimits  # noqa: E402
+from engine.domain.risk import SPEC_OF, CheckInputs, DenyCode, SymbolLimits  # noqa: E402
+from engine.domain.risk.catalog import CheckSpec  # noqa: E402
+from engine.domain.risk.verdict import CLOSING, REDUCING  # noqa: E402
 from engine.wiring import routes  # noqa: E402
 from tests.bench.peers.catalog import PEERS  # noqa: E402
 
@@ -149,10 +151,10 @@ def type_text(hint: Any) -> str:
 def bounds_text(meta: msgspec.Meta) -> str:
     """Render a range: ``0 to 9``, ``>= 0``, or a pattern."""
     if meta.ge is not None and meta.le is not None:
-        return f", {meta.ge:,} to {meta.le:,}"
+        return f", {meta.ge:,.15g} to {meta.le:,.15g}"
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     known = {sign: getattr(meta, key) for key, sign in signs.items()}
-    limits = [f"{sign} {limit:,}" for sign, limit in known.items() if limit is not None]
+    limits = [f"{sign} {limit:,.15g}" for sign, limit in known.items() if limit is not None]
     if meta.pattern is not None:
         limits.append(f"`{meta.pattern}`")
     return f" {', '.join(limits)}"
@@ -199,32 +201,87 @@ def layers() -> str:
 def check_table() -> str:
     """List every check of the gate, in order of precedence, with the tests that prove it."""
     proofs = check_proofs()
-    rows = []
-    for code in DenyCode:
-        spec = SPEC_OF.get(code)
-        proven = "<br>".join(f"`{name}`" for name in proofs.get(code.name, [])[:2])
-        if spec is None:
-            rows.append([f"`{code.value}`", code.meaning, "", "", "", "", proven])
-            continue
-        names = [f"risk.{name}" for name in spec.setting.split(", ")]
-        shown = "<br>".join(f"`{name}`: {shipped_limit(name)}" for name in names)
-        compared = f"{spec.formula}; {RULES[spec.rule]}"
-        exempt = {1: "orders that only reduce", 2: "the engine's closings"}.get(spec.exempt_from)
-        rows.append(
-            [f"`{code.value}`", code.meaning, compared, spec.scope, shown, exempt or "none", proven]
+    heads = ("code", "denies when", "what is compared", "adds up over", "limit as shipped",
+             "exempt", "proven by")  # fmt: skip
+    return table(heads, [_check_row(code, proofs.get(code.name, [])) for code in DenyCode])
+
+
+def _check_row(code: DenyCode, proofs: Sequence[str]) -> list[str]:
+    spec = SPEC_OF.get(code)
+    if spec is None:
+        compared, scope, names, exempt = UNMEASURED[code]
+    else:
+        compared = f"{spec.formula}: {RULES[spec.rule]}"
+        scope, exempt = spec.scope, _exempt(spec)
+        names = tuple(f"risk.{name}" for name in spec.setting.split(", "))
+    shown = "<br>".join(f"`{name}`: {shipped_limit(name)}" for name in names)
+    proven = "<br>".join(f"`{name}`" for name in proofs[:2])
+    return [f"`{code.value}`", code.meaning, compared, scope, shown or "none", exempt, proven]
+
+
+def _exempt(spec: CheckSpec) -> str:
+    """Say which orders a measured check does not concern, by asking it."""
+    nothing = CheckInputs(*[0] * len(CheckInputs._fields))
+    exempt = {REDUCING: [REDUCES], CLOSING: [CLOSES]}.get(spec.exempt_from, [])
+    if not spec.concerns(nothing):
+        grows, buys = nothing._replace(position_after=1), nothing._replace(buys=1)
+        exempt.append(
+            "orders that do not raise the worst case of their symbol"
+            if spec.concerns(grows)
+            else "sells"
+            if spec.concerns(buys)
+            else "orders after which nothing could be short"
         )
-    heads = ("code", "denies when", "formula", "adds up over", "limit as shipped", "exempt",
-             "proven by")  # fmt: skip
-    return table(heads, rows)
+    return ", ".join(exempt) or "none"
 
 
+REDUCES, CLOSES = "reduce-only orders", "the engine's closings"
 RULES = {
     "most": "at most the limit",
     "least": "at least the limit",
-    "room": "with room for one more",
+    "room": "room for one more",
     "below": "below the limit",
-    "none": "zero",
+    "none": "there must be none",
 }
+
+_D = DenyCode
+Unmeasured = tuple[str, str, tuple[str, ...], str]
+"""What is compared, over what, the settings, and which orders are exempt."""
+UNMEASURED: Mapping[DenyCode, Unmeasured] = {
+    _D.TRADING_HALTED: ("state of the account: not HALTED", "account", (), CLOSES),
+    _D.TRADING_REDUCING: ("state of the account: not REDUCING", "account", (), REDUCES),
+    _D.STRATEGY_HALTED: ("state of the strategy: not HALTED", "strategy", (), CLOSES),
+    _D.STRATEGY_REDUCING: ("state of the strategy: not REDUCING", "strategy", (), REDUCES),
+    _D.UNKNOWN_ORDER: ("working orders: it is one of them", "account", (), "new orders"),
+    _D.NOT_OWNER: ("owner of the order: the same strategy", "strategy", (), "new orders"),
+    _D.DUPLICATE_ORDER_ID: (
+        "ids judged today and the day before: not among them", "account", (), "replacements",
+    ),
+    _D.PARENT_DENIED: (
+        "orders denied today and the day before: its parent is not among them", "account", (),
+        "orders without a parent",
+    ),
+    _D.INTENT_EXPIRED: (
+        "now - time of the event that caused the order: at most the limit", "account",
+        ("risk.intent_ttl",), "none",
+    ),
+    _D.SYMBOL_HALTED: ("state of the symbol: not halted", "symbol", (), CLOSES),
+    _D.SYMBOL_RESTRICTED: (
+        "the list: the symbol is not on it", "symbol", ("risk.restricted_symbols",), REDUCES,
+    ),
+    _D.SESSION_CLOSED: (
+        "sessions of data.calendar: one is open", "account", ("risk.trading_hours",), CLOSES,
+    ),
+    _D.QUANTITY_PRECISION: ("quantity: a positive multiple of the lot", "symbol", (), "none"),
+    _D.PRICE_PRECISION: ("each price: a positive multiple of the tick", "symbol", (), "none"),
+    _D.INVALID_ORDER: ("fields of the order: those its type needs", "symbol", (), "none"),
+    _D.REDUCE_ONLY: (
+        "position of the strategy: on the other side", "strategy", (),
+        "orders that are not reduce-only, or that have a parent",
+    ),
+    _D.NO_REFERENCE_PRICE: ("latest price of the symbol: there is one", "symbol", (), "none"),
+}  # fmt: skip
+"""The checks that need no price; the measured ones are in :mod:`engine.domain.risk.catalog`."""
 
 
 def shipped_limit(name: str) -> str:
@@ -236,16 +293,18 @@ def shipped_limit(name: str) -> str:
 
 
 def check_proofs() -> dict[str, list[str]]:
-    """Find the tests that are marked to prove a check: code -> names of tests."""
+    """Find the tests that are marked to prove a check: code -> path::name of tests."""
     found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        where = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef):
                 continue
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.check":
                     for code in mark.args:
-                        found.setdefault(ast.literal_eval(code), []).append(node.name)
+                        tests = found.setdefault(ast.literal_eval(code), [])
+                        tests.append(f"{where}::{node.name}")
     return found
 
 

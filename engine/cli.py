@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from engine.cli_risk import risk
+from engine.cli_risk import printable, risk
 from engine.errors import ConfigError, InputError, StrategyError
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
     if out is not None:
         page = result.manifest["profile"]["report"]["html"]
         lines.append(f"  written to        {out}/{f'  (open {out}/report.html)' if page else ''}")
-    return [_printable(line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def _listed(symbols: list[str]) -> str:
@@ -319,13 +320,6 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _printable(text: str) -> str:
-    """Escape what would steer the terminal instead of showing on it: symbols come from files."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _denials(result: BacktestResult) -> list[str]:
     counts = result.verdicts["code"].drop_nulls().value_counts(sort=True)
     lines = []
@@ -335,25 +329,27 @@ def _denials(result: BacktestResult) -> list[str]:
     return lines
 
 
-SHOWN_EVENTS = 5
-"""Kinds of CRITICAL risk events of which the first is told on screen."""
-
-
 def _risk_events(result: BacktestResult) -> list[str]:
-    """Tell of the warnings and halts of a run; denied orders are told of by their codes."""
+    """Count the warnings and halts of a run by type, and tell of the first halt of each.
+
+    Denied orders are told of by their codes.
+    """
     events = result.risk_events.remove(severity="INFO")
     if events.is_empty():
         return []
-    counts = {row[0]: row[1] for row in events["severity"].value_counts().iter_rows()}
-    told = ", ".join(f"{counts[s]:,} {s}" for s in ("CRITICAL", "WARNING") if s in counts)
+    rows = list(events.iter_rows(named=True))
+    severities = Counter(row["severity"] for row in rows)
+    told = ", ".join(f"{severities[s]:,} {s}" for s in ("CRITICAL", "WARNING") if severities[s])
+    kinds = Counter((row["severity"], row["event_type"]) for row in rows)
+    first = {(row["severity"], row["event_type"]): row for row in reversed(rows)}
     lines = [f"  risk events       {told}"]
-    critical = events.filter(severity="CRITICAL").unique(
-        "event_type", keep="first", maintain_order=True
-    )
-    return lines + [
-        f"    {row['ts']:%Y-%m-%d %H:%M} {row['event_type']}: {row['description']}"
-        for row in critical.head(SHOWN_EVENTS).iter_rows(named=True)
-    ]
+    for kind in sorted(kinds, key=lambda each: each[0]):  # CRITICAL first
+        severity, event_type = kind
+        line = f"    {severity} {kinds[kind]:,} x {event_type}"
+        if severity == "CRITICAL":
+            line += f": {first[kind]['ts']:%Y-%m-%d %H:%M} {first[kind]['description']}"
+        lines.append(line)
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -445,5 +441,5 @@ class _Boundary:
 
 
 def _fail(code: int, message: str) -> int:
-    sys.stderr.write("".join(f"{_printable(line)}\n" for line in f"engine: {message}".split("\n")))
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in f"engine: {message}".split("\n")))
     return code

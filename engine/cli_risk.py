@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,11 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 if TYPE_CHECKING:
-    from engine.domain.risk import Check, DenyCode, RiskLimits
+    from engine.domain.risk import DenyCode
     from engine.research.fuzz import Failure
     from engine.research.risk_audit import Explanation, Replay
 
-__all__ = ["risk"]
+__all__ = ["printable", "risk"]
 
 risk = App(name="risk", help="Explain verdicts, replay a run under other limits, attack limits.")
 
@@ -43,6 +44,13 @@ Again = Annotated[Path | None, Parameter(name="--again", help="Run one written s
 SHOWN_ORDERS = 20
 
 
+def printable(text: str) -> str:
+    """Escape what would steer the terminal instead of showing on it: symbols come from files."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @risk.command
 def explain(order_id: OrderId, /, *, out: Folder, json: Json = False) -> int:
     """Work out the verdict on an order anew from a run's files, and compare it to the stored one.
@@ -61,38 +69,51 @@ def explain(order_id: OrderId, /, *, out: Folder, json: Json = False) -> int:
 
 
 def _print_explanation(each: Explanation) -> None:
-    order = each.order
-    price = order["limit_price"] or order["stop_price"]
-    at = "" if price is None else f" at {price:g}"
-    print(
-        f"  order             {order['order_id']}: {order['side']} {order['quantity']:g} "
-        f"{order['symbol']} {order['order_type']}{at}"
-    )
-    print(f"  {'check':<26}{'value':>18}{'limit':>18}{'headroom':>18}  result")
+    _say("order", f"{each.order['order_id']}: {_ordered(each.order)}")
+    _say("sent", f"{each.order['ts_init']:%Y-%m-%d %H:%M:%S} UTC, now {each.order['status']}")
+    print(f"  {'check':<25}{'value':>22} {'limit':>22} {'headroom':>22}  result")
     for code, check in each.checks:
-        if check is None:
-            failed = each.stored is code
-            print(f"  {code.name:<26}{'':>54}  {'FAILED' if failed else 'passed'}")
-            continue
-        numbers = (check.value, check.limit, check.headroom)
-        shown = "".join(f"{_number(code, number):>18}" for number in numbers)
-        print(f"  {code.name:<26}{shown}  {_outcome(check)}")
+        numbers = () if check is None else (check.value, check.limit, check.headroom)
+        shown = " ".join(f"{_number(code, number, each.currency):>22}" for number in numbers)
+        print(f"  {code.name:<25}{shown:<68}  {each.result(code)}")
     if not each.is_measured:
         print("  nothing was measured: a check that needs no price had failed before")
+    if each.stored is not None:
+        _say("reason", each.stored.meaning)
+    stored, recomputed = _verdict(each.stored), _verdict(each.recomputed)
+    if each.approved != (each.stored is None):
+        stored = f"{'approved' if each.approved else 'denied'}, but with the code of {stored}"
+    if not each.is_measured and each.recomputed is None:
+        recomputed = "nothing, its inputs are missing"
     same = "equal" if each.agrees else "DIFFERENT: the files are not those that the run wrote"
-    print(f"  verdict           stored {_verdict(each.stored)}, recomputed "
-          f"{_verdict(each.recomputed)}: {same}")  # fmt: skip
+    for fault in each.faults:
+        _say("fault", fault)
+    _say("verdict", f"stored verdict: {stored}, recomputed: {recomputed}: {same}")
 
 
-def _outcome(check: Check) -> str:
-    if check.exempt:
-        return "exempt"
-    if not check.passed:
-        return "FAILED"
-    return "no limit" if check.limit is None else "passed"
+def _say(name: str, text: str) -> None:
+    print(printable(f"  {name:<18}{text}"))
 
 
-def _number(code: DenyCode, number: float | None) -> str:
+def _ordered(order: Mapping[str, Any]) -> str:
+    """Say what was ordered: ``BUY 5,285 AAPL LIMIT at 3.5``."""
+    limit, stop = order["limit_price"], order["stop_price"]
+    prices = [f" at {_exact(limit)}"] if limit is not None else []
+    prices += [f" from {_exact(stop)}"] if stop is not None else []
+    amount = _exact(order["quantity"])
+    return f"{order['side']} {amount} {order['symbol']} {order['order_type']}{''.join(prices)}"
+
+
+def _exact(number: float) -> str:
+    """Write a number without an exponent and without needless zeros."""
+    text = f"{number:,.9f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+_SUFFIXES = {"seconds": " s", "orders": " orders", "units": " units", "trades": " trades"}
+
+
+def _number(code: DenyCode, number: float | None, currency: str) -> str:
     from engine.domain.risk import SPEC_OF
 
     if number is None:
@@ -100,7 +121,9 @@ def _number(code: DenyCode, number: float | None) -> str:
     unit = SPEC_OF[code].unit
     if unit == "share":
         return f"{100 * number:,.4f} %"
-    return f"{number:,.2f}" if unit in ("currency", "price", "seconds") else f"{number:,g}"
+    if unit == "currency":
+        return f"{number:,.2f} {currency}"
+    return f"{_exact(number)}{_SUFFIXES.get(unit, '')}"
 
 
 def _verdict(code: DenyCode | None) -> str:
@@ -112,11 +135,19 @@ def _plain(each: Explanation) -> dict[str, Any]:
 
     return {
         "order_id": each.order["order_id"],
+        "order": dict(each.order),
+        "approved": each.approved,
         "stored": None if each.stored is None else each.stored.name,
         "recomputed": None if each.recomputed is None else each.recomputed.name,
         "equal": each.agrees,
+        "measured": each.is_measured,
+        "faults": list(each.faults),
         "checks": [
-            {"code": code.name} if check is None else msgspec.to_builtins(check)
+            {
+                "code": code.name,
+                **({} if check is None else msgspec.to_builtins(check)),
+                "result": each.result(code),
+            }
             for code, check in each.checks
         ],
     }
@@ -131,7 +162,7 @@ def replay(
     from engine.research.risk_audit import replay as run
 
     with redirect_stdout(sys.stderr):  # a strategy may print
-        found = run(out, settings=parse_settings(settings or []), limits=_limits(limits))
+        found = run(out, settings=parse_settings(settings or []), limits=limits)
     if json:
         _print_json(_plain_replay(found))
     else:
@@ -189,30 +220,36 @@ def _print_failure(failure: Failure | None) -> None:
         print(f"    {line}")
 
 
-def _limits(file: Path | None) -> RiskLimits | None:
-    from engine.config import load_config
-
-    return None if file is None else load_config("backtest", limits=file).risk
-
-
 def _print_replay(found: Replay) -> None:
     print(f"  {'':<18}{'as it was':>18}{'replayed':>18}")
     for name, before in found.before.items():
         shown = "".join(f"{_figure(name, value):>18}" for value in (before, found.after[name]))
         print(f"  {name.replace('_', ' '):<18}{shown}")
-    for what, orders in (("newly denied", found.denied), ("newly admitted", found.admitted)):
+    print(f"  {'run hash':<18}" + "".join(f"{each[:16]:>18}" for each in found.run_hashes))
+    changes = (
+        ("newly denied", found.denied.with_columns(old=None, new="code")),
+        ("newly admitted", found.admitted.with_columns(old="code", new=None)),
+        ("denied otherwise", found.recoded),
+    )
+    for what, orders in changes:
         if len(orders):
-            print(f"  {what:<18}{len(orders):,}")
+            _say(what, f"{len(orders):,}")
         for row in orders.head(SHOWN_ORDERS).iter_rows(named=True):
-            print(f"    {row['order_id']}: {row['side']} {row['quantity']:g} {row['symbol']}, "
-                  f"{row['code']}")  # fmt: skip
+            codes = " -> ".join(row[name] or "APPROVED" for name in ("old", "new"))
+            what_for = f"{row['side']} {_exact(row['quantity'])} {row['symbol']}"
+            print(printable(f"    {row['order_id']}: {what_for}, {codes}"))
+        if len(orders) > SHOWN_ORDERS:
+            print(f"    and {len(orders) - SHOWN_ORDERS:,} more")
     if found.only_before or found.only_after:
-        print(
-            f"  other orders      {found.only_before:,} were not sent again, "
-            f"{found.only_after:,} are new: the strategy reacted"
+        _say(
+            "other orders",
+            f"{found.only_before:,} were not sent again, {found.only_after:,} are new: "
+            "the strategy reacted",
         )
     if found.same_hash:
-        print("  no difference: both runs made the same events")
+        print("  no difference: both runs made the same events, their run hashes are equal")
+    elif found.same_limits:
+        print("  the limits are the same and the events are not: another release made the run")
 
 
 def _figure(name: str, value: Any) -> str:
@@ -229,8 +266,10 @@ def _plain_replay(found: Replay) -> dict[str, Any]:
         "after": found.after,
         "denied": found.denied.to_dicts(),
         "admitted": found.admitted.to_dicts(),
+        "recoded": found.recoded.to_dicts(),
         "only_before": found.only_before,
         "only_after": found.only_after,
+        "run_hashes": list(found.run_hashes),
         "no_difference": found.same_hash,
     }
 

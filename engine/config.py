@@ -484,10 +484,11 @@ def _refuse_infinity(layer: Mapping[str, Any], prefix: str, kind: Any = Config) 
         hints = get_type_hints(kind, include_extras=True)
     for key, value in layer.items():
         hint = hints.get(key, _inside(kind, dict))
+        if hint in (Any, dict[str, Any]):
+            continue  # a strategy's parameters are its own affair; a table may not be there
         if isinstance(value, Mapping):
-            if prefix or key != "strategy":  # a strategy's own parameters are its own affair
-                _refuse_infinity(value, f"{prefix}{key}.", hint)
-        elif isinstance(value, float) and not math.isfinite(value):
+            _refuse_infinity(value, f"{prefix}{key}.", hint)
+        elif isinstance(value, float) and not math.isfinite(value) and _is_leaf(hint):
             raise ConfigError(
                 f"setting {prefix}{key} = {value!r}: not a finite number; {_allowed(hint)}"
             )

@@ -51,6 +51,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.latch import TradingLatch
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import cash_units
+from engine.domain.orders import TimeInForce
 from engine.domain.risk import RiskLimits, SymbolBounds, bounds, symbol_bounds
 from engine.domain.risk_snapshot import RiskSnapshot
 from engine.domain.signals import Signal
@@ -202,6 +203,7 @@ def build_risk_core(
     *,
     store: LatchStore,
     snapshot: RiskSnapshot | None = None,
+    strategies: Mapping[str, Strategy] | None = None,
 ) -> dict[str, Actor]:
     """Build gate, monitor, router and ledger alone, by name, for a venue that somebody else plays.
 
@@ -211,11 +213,28 @@ def build_risk_core(
         cash: opening cash, in cash units.
         store: keeps the trading state.
         snapshot: what a gate before this one knew.
+        strategies: those that have a host, by strategy id.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     shared: dict[str, Any] = {"instruments": by_symbol, "initial_cash": cash}
     latch = TradingLatch(store.load())
+    hosts = [
+        StrategyHost(
+            host_name(strategy_id),
+            strategy_id=strategy_id,
+            strategy=strategy,
+            time_in_force=TimeInForce.GTC,
+            calendar="24/7",
+            kinds=(Bar,),
+            columns_of=None,
+            gate=GATE,
+            slice_sizes={i.symbol: symbol_bounds(limits, i) for i in instruments},
+            **shared,
+        )
+        for strategy_id, strategy in (strategies or {}).items()
+    ]
     actors: list[Actor] = [
+        *hosts,
         RiskGate(
             GATE,
             limits=limits,

@@ -23,6 +23,7 @@ from engine.wiring import (
     KIND_TYPES,
     build_core,
     host_name,
+    latch_store,
     new_record,
     open_history,
     routes,
@@ -106,9 +107,14 @@ def run_backtest(
     began = time.perf_counter()
     strategy = new_strategy(cls, config.strategy)
     data = open_history(config)
+    # Now: a strategy may change the directory.
+    paths = [str(Path(path).absolute()) for path in config.data.paths]
+    held = latch_store(config).load()
     journal = simulate(config, strategy, data, progress=progress)
     _raise_failure(journal, config)
-    return summarize(config, strategy, data, journal, began=began, reference=reference)
+    return summarize(
+        config, strategy, data, journal, began=began, reference=reference, paths=paths, held=held
+    )
 
 
 def simulate(

@@ -239,18 +239,32 @@ def risk_event_table(events: pl.DataFrame) -> str:
         events = events.remove(action_taken="ORDER_DENIED")
     if events.is_empty():
         return '<h3>Risk events</h3><p class="note">No limit came near.</p>'
-    columns = ("ts", "severity", "event_type", "strategy_id", "symbol", "action_taken")
-    rows = events.head(RISK_EVENTS_SHOWN_MAX).select(*columns, "description")
+    rows = events.head(RISK_EVENTS_SHOWN_MAX)
     shown = table(
         [("Time", "t"), ("Severity", ""), ("Rule", "t"), ("Strategy", ""), ("Symbol", ""),
-         ("Action", ""), ("What was measured", "prose")],
-        (
-            (moment(ts), *(text(word or "") for word in rest))
-            for ts, *rest in rows.iter_rows()
-        ),
+         ("Value", "n"), ("Limit", "n"), ("Action", ""), ("What was measured", "prose")],
+        map(_risk_event_row, rows.iter_rows(named=True)),
     )  # fmt: skip
+    kinds = dict(events["severity"].value_counts().iter_rows())
+    named = [*(name for name in ("CRITICAL", "WARNING", "INFO") if name in kinds)]
+    told = ", ".join(f"<b>{kinds[name]:,} {name}</b>" for name in named)
+    lead = f"<p>{told}.</p>" if told else ""
     count = f"The first {len(rows):,} of {len(events):,}." if len(events) > len(rows) else ""
-    return f"<h3>Risk events</h3>{shown}" + (f'<p class="note">{count}</p>' if count else "")
+    note = f'<p class="note">{count}</p>' if count else ""
+    return f"<h3>Risk events</h3>{lead}{shown}{note}"
+
+
+def _risk_event_row(row: Mapping[str, Any]) -> list[str]:
+    # An event that measured nothing (trading goes on again) has no limit and the value zero.
+    value = row["value"] if row["value"] or row["limit"] is not None else None
+    return [
+        moment(row["ts"]),
+        *(text(row[name] or "") for name in ("severity", "event_type", "strategy_id", "symbol")),
+        price(value),
+        price(row["limit"]),
+        text(row["action_taken"]),
+        text(row["description"]),
+    ]
 
 
 def order_tables(orders: pl.DataFrame, fills: pl.DataFrame, figures: Mapping[str, Any]) -> str:

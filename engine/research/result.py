@@ -20,6 +20,7 @@ from engine.analytics.performance import statistics
 from engine.analytics.trades import round_trips
 from engine.config import Config
 from engine.domain.events import StrategyFailed
+from engine.domain.latch import Hold
 from engine.domain.money import cash_units
 from engine.domain.risk import RiskLimits
 from engine.ports import MarketHistory, RunRecord
@@ -34,7 +35,7 @@ from engine.research.frames import (
 from engine.research.output import new_folder
 from engine.strategy.base import Strategy
 
-__all__ = ["BacktestResult", "summarize"]
+__all__ = ["BacktestResult", "content_hash", "summarize"]
 
 PRICE_ROWS_MAX = 100_000
 PRICE_BUCKETS = 5_000
@@ -154,8 +155,14 @@ def summarize(
     *,
     began: float,
     reference: str | None = None,
+    paths: Sequence[str] = (),
+    held: Mapping[str, Hold] | None = None,
 ) -> BacktestResult:
-    """Turn a journal and its market data into a result."""
+    """Turn a journal and its market data into a result.
+
+    ``reference`` and ``paths`` say where strategy and data are, from whatever directory; ``held``
+    what was halted when the run began.
+    """
     cash = cash_units(config.account.cash)
     instruments = data.instruments
     raw_orders = journal.orders()
@@ -174,7 +181,10 @@ def summarize(
     result = BacktestResult(
         summary=summary,
         statistics=figures,
-        manifest=_manifest(config, strategy, data, journal, reference),
+        manifest={
+            **_manifest(config, strategy, data, journal, reference, paths),
+            "held": msgspec.to_builtins(dict(held or {})),
+        },
         orders=_timed(orders),
         fills=_timed(fills),
         trades=_timed(trades),
@@ -236,6 +246,7 @@ def _manifest(
     data: MarketHistory,
     journal: RunRecord,
     reference: str | None,
+    paths: Sequence[str],
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
     cls = type(strategy)
@@ -249,10 +260,11 @@ def _manifest(
             "parameters": msgspec.to_builtins(dict(strategy.parameters)),
         },
         "profile": resolved,
-        "profile_sha256": _sha256(resolved),
-        "limits_sha256": _sha256(resolved["risk"]),
+        "profile_sha256": content_hash(resolved),
+        "limits_sha256": content_hash(resolved["risk"]),
         "data": {
             "sha256": data.data_hash,
+            "paths": list(paths),
             "files": [{"path": str(path), "sha256": digest} for path, digest in data.files],
             "rows": data.rows,
             "start": _iso(_period(data)[0]),
@@ -270,7 +282,8 @@ def _manifest(
     }
 
 
-def _sha256(value: Any) -> str:
+def content_hash(value: Any) -> str:
+    """Give the SHA-256 of plain values, whatever the order of their keys, in hex."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 

@@ -23,6 +23,8 @@ import pytest
 
 from engine import Strategy
 from engine.cli import main
+from engine.cli_risk import risk
+from engine.domain.latch import Hold, TradingLatch, TradingState
 from engine.domain.risk import DenyCode
 from engine.research import BacktestResult, backtest
 
@@ -276,6 +278,51 @@ def test_every_check_of_the_gate_is_proven_by_a_marked_test() -> None:
     proven = load(ROOT / "docs" / "generate.py").check_proofs()
     codes = {code.name for code in DenyCode}
     assert set(proven) == codes, f"without a test: {codes - set(proven)}"
+
+
+def test_the_table_of_checks_is_whole_and_in_order() -> None:
+    columns = {
+        name: cells("risk.md", "## The checks", name)
+        for name in ("code", "denies when", "what is compared", "adds up over",
+                     "limit as shipped", "exempt", "proven by")
+    }  # fmt: skip
+    assert columns["code"] == [code.value for code in DenyCode]
+    assert not [name for name, column in columns.items() if not all(column)]
+    for proven in columns["proven by"]:
+        for test in proven.split("<br>"):
+            path, _, name = test.strip("`").partition("::")
+            assert f"def {name}(" in ROOT.joinpath(path).read_text("utf-8")
+
+
+HOLDS = [
+    (TradingState.HALTED, "", "TRADING_HALTED"),
+    (TradingState.REDUCING, "", "TRADING_REDUCING"),
+    (TradingState.HALTED, "S", "STRATEGY_HALTED"),
+    (TradingState.REDUCING, "S", "STRATEGY_REDUCING"),
+]
+
+
+@pytest.mark.parametrize(("state", "held", "code"), HOLDS)
+def test_what_a_trading_state_exempts_is_documented(
+    state: TradingState, held: str, code: str
+) -> None:
+    latch = TradingLatch({held: Hold(state, "WHY", "manual", 0)})
+    assert latch.refusal("S", reduce_only=False, closing=False) == code
+    passes = latch.refusal("S", reduce_only=True, closing=False) is None
+    assert latch.refusal("S", reduce_only=True, closing=True) is None
+    exempt = dict(zip(cells("risk.md", "## The checks", "code"),
+                      cells("risk.md", "## The checks", "exempt"), strict=True))  # fmt: skip
+    assert exempt[code] == ("reduce-only orders" if passes else "the engine's closings")
+
+
+def test_the_options_of_the_risk_commands_are_documented() -> None:
+    page = ROOT.joinpath("docs", "risk.md").read_text("utf-8")
+    for name in ("explain", "replay", "fuzz"):
+        command = risk[name]
+        assert f"engine risk {name}" in page
+        given = {option for argument in command.assemble_argument_collection()
+                 for option in argument.names if option.startswith("--")}  # fmt: skip
+        assert not [option for option in given if f"`{option}" not in page], name
 
 
 def test_every_figure_is_documented(result: BacktestResult) -> None:

@@ -250,6 +250,25 @@ def test_an_unknown_limit_is_told_with_what_was_meant(wrong: str, meant: str) ->
     assert "\n" not in message
 
 
+NESTED = ["risk.symbols.A", "risk.symbols.A.price_collar", "risk.locates.A", "risk.per_strategy"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": float("nan")}, [[1]], "a\nb", -(10**400)],
+    ids=["table", "list", "text", "number"],
+)
+def test_whatever_is_written_every_setting_takes_it_or_tells_in_one_line(value: Any) -> None:
+    for key in [*all_keys(), *NESTED]:
+        try:
+            load_config("backtest", settings={key: value})
+        except ConfigError as error:
+            message = str(error)
+            assert key in message
+            assert "\n" not in message
+            assert re.search("; set |write |one of |did you mean|: must not be", message), message
+
+
 def test_of_many_symbols_the_one_that_is_wrong_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     good, bad = "max_order_size = 5000\n", "max_order_size = 5000\nprice_collar = 0\n"

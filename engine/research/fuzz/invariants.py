@@ -26,7 +26,8 @@ from engine.domain.risk import (
     loss_limit,
     symbol_bounds,
 )
-from engine.research.fuzz.world import CASH, AtVenue, World
+from engine.research.fuzz.stage import AtVenue
+from engine.research.fuzz.world import CASH, World
 
 __all__ = ["INVARIANTS", "BrokenInvariantError"]
 

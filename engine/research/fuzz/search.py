@@ -13,9 +13,10 @@ from hypothesis.errors import NoSuchExample
 
 from engine.domain.risk import RiskLimits
 from engine.errors import ConfigError, InvariantError
-from engine.research.fuzz.invariants import INVARIANTS, BrokenInvariantError
+from engine.research.fuzz.doubts import WATCHED_INVARIANTS
+from engine.research.fuzz.invariants import BrokenInvariantError
 from engine.research.fuzz.steps import Step, sequences
-from engine.research.fuzz.world import World
+from engine.research.fuzz.watched import WatchedWorld
 
 __all__ = ["Case", "Failure", "FuzzResult", "fuzz", "read_case", "replay"]
 
@@ -68,12 +69,12 @@ class FuzzResult:
 
 def replay(limits: RiskLimits, steps: list[Step]) -> Failure | None:
     """Run one sequence; give what it broke, None when nothing."""
-    world = World(limits)
+    world = WatchedWorld(limits)
     for number, step in enumerate(steps, start=1):
         before = len(world.events)
         try:
             world.run(step)
-            for invariant in INVARIANTS:
+            for invariant in WATCHED_INVARIANTS:
                 invariant(world, before)
         except BrokenInvariantError as broken:
             return Failure(steps[:number], broken.name, broken.sentence, broken.detail)

@@ -1,16 +1,14 @@
-"""The battlefield: the real gate, router, ledger and monitor, and a venue that obeys the steps."""
+"""The battlefield: the real gate, router, ledger, monitor and hosts, and a venue that obeys."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
 
 from engine.domain.commands import (
     CancelOrder,
-    ClosePosition,
     KillSwitch,
     ReplaceOrder,
     SetSymbolState,
@@ -25,20 +23,18 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     OrderUnknown,
-    PositionChanged,
     PricedBy,
     ReplaceRejected,
 )
 from engine.domain.instruments import Instrument
-from engine.domain.latch import Hold, TradingLatch, TradingState
+from engine.domain.latch import TradingLatch, TradingState
 from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Liquidity, Order, OrderType, Side
-from engine.domain.risk import RiskLimits, symbol_bounds
+from engine.domain.risk import RiskLimits
 from engine.domain.risk_snapshot import RiskSnapshot
-from engine.ports import LatchStore
 from engine.research.fuzz import steps as s
-from engine.runtime.actor import Actor, Handler
+from engine.research.fuzz.stage import AtVenue, Idle, Kept, Mortal, Venue, Witness
 from engine.runtime.cell import Cell
 from engine.wiring import build_risk_core, host_name, routes
 
@@ -57,130 +53,6 @@ _TYPES = (
     OrderType.TRAILING_STOP,
 )  # fmt: skip
 _ENDS = (OrderCanceled, OrderExpired, OrderRejected)
-
-
-class Kept(LatchStore):
-    """Keeps the trading state of one attack."""
-
-    def __init__(self) -> None:
-        self.holds: dict[str, Hold] = {}
-
-    def load(self) -> dict[str, Hold]:
-        """Give what was saved."""
-        return dict(self.holds)
-
-    def save(self, holds: Mapping[str, Hold]) -> None:
-        """Keep it."""
-        self.holds = dict(holds)
-
-
-class AtVenue:
-    """One order as the venue has it."""
-
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.order_qty = order.order_qty
-        self.cum_qty = 0
-        self.is_open = True
-        self.changes: list[ReplaceOrder] = []
-
-    @property
-    def leaves_qty(self) -> int:
-        """What could still fill."""
-        return max(self.order_qty - self.cum_qty, 0) if self.is_open else 0
-
-
-class Venue(Actor):
-    """Keeps what the router sends; steps say what it reports."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__("venue")
-        self._world = world
-        self.orders: dict[str, AtVenue] = {}
-        self.canceling: set[str] = set()
-
-    def handlers(self) -> Mapping[type, Handler]:
-        """Take orders, cancels and changes."""
-        return {
-            Order: self.on_order,
-            CancelOrder: lambda cancel: self.canceling.add(cancel.client_order_id),
-            ReplaceOrder: lambda r: self.orders[r.client_order_id].changes.append(r),
-        }
-
-    def on_order(self, order: Order) -> None:
-        """Take an order, and note what the trading state was when it left."""
-        latch = self._world.latch
-        states = (latch.state(), latch.state(order.strategy_id))
-        self._world.sent.append((order, states))
-        self.orders.setdefault(order.client_order_id, AtVenue(order))
-
-
-class Closer(Actor):
-    """A strategy's host in short: goes flat when asked to, in slices."""
-
-    def __init__(self, world: World, strategy_id: str) -> None:
-        super().__init__(host_name(strategy_id))
-        self._world = world
-        self._strategy_id = strategy_id
-
-    def handlers(self) -> Mapping[type, Handler]:
-        """Close positions; whatever else a host hears is nothing to it."""
-        hosted = (kind for kind, names in routes([self.name]).items() if self.name in names)
-        return {**dict.fromkeys(hosted, _ignore), ClosePosition: self.on_close_position}
-
-    def on_close_position(self, close: ClosePosition) -> None:
-        """Cancel what works in the symbol and send what goes flat, unless it works already."""
-        if close.strategy_id != self._strategy_id:
-            return
-        world, key = self._world, (close.strategy_id, close.symbol)
-        units = world.positions.get(key, 0)
-        mine = [
-            o for o in world.venue.orders.values()
-            if o.is_open and (o.order.strategy_id, o.order.symbol) == key
-        ]  # fmt: skip
-        closing = [o for o in mine if o.order.client_order_id in world.closing]
-        if units and sum(o.leaves_qty for o in closing) == abs(units):
-            return
-        for each in mine:
-            cancel = CancelOrder(each.order.client_order_id, self._strategy_id, self.ctx.now)
-            self.ctx.send("risk_gate", cancel)
-        instrument = world.instruments[close.symbol]
-        own = symbol_bounds(world.limits, instrument)
-        factor, divisor = instrument.cash_scale()
-        most = min(own.max_order * divisor // (world.px[close.symbol] * factor), own.max_qty)
-        left = abs(units)
-        while left and most > 0:
-            order = world.order(
-                close.strategy_id, close.symbol, Side.SELL if units > 0 else Side.BUY,
-                min(left, most), reduce_only=True,
-            )  # fmt: skip
-            world.closing.add(order.client_order_id)
-            self.ctx.send("risk_gate", SubmitOrder(order, True))
-            left -= min(left, most)
-
-
-class Witness(Actor):
-    """Hears everything that is recorded, last."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__("recorder")
-        self._world = world
-
-    def handlers(self) -> Mapping[type, Handler]:
-        """Note every event that is routed here."""
-        table = routes([])
-        return {kind: self._note for kind, names in table.items() if self.name in names}
-
-    def _note(self, event: Any) -> None:
-        world = self._world
-        world.events.append(event)
-        if type(event) is PositionChanged:
-            fill = event.fill
-            world.positions[fill.strategy_id, fill.symbol] = event.quantity
-
-
-def _ignore(event: Any) -> None:
-    """Do nothing."""
 
 
 class Audit:
@@ -222,19 +94,22 @@ class World:
         self.events: list[Any] = []
         self.sent: list[tuple[Order, tuple[TradingState, TradingState]]] = []
         self.positions: dict[tuple[str, str], int] = {}
-        self.closing: set[str] = set()
         self.fills: list[OrderFilled] = []
         self.px = {i.symbol: 100 * i.price_unit for i in INSTRUMENTS}
         self.audit = Audit()
         self.priced = dict.fromkeys(self.px, 0)
+        self.closing: set[str] = set()
         self.day_start = CASH
         self.resumed = False
         self._store = Kept()
         self._count = 0
         self.venue = Venue(self)
-        others = [*(Closer(self, name) for name in s.STRATEGIES), self.venue, Witness(self)]
-        self._others: list[Actor] = others
-        self._actors = build_risk_core(limits, INSTRUMENTS, CASH, store=self._store)
+        self._actors = build_risk_core(
+            limits, INSTRUMENTS, CASH, store=self._store,
+            strategies={name: Idle() for name in s.STRATEGIES},
+        )  # fmt: skip
+        self._place = Mortal(self._actors["risk_gate"], self.closing)
+        self._actors["risk_gate"] = self._place
         self._open_cell(0)
         self.cell.start()
         for symbol in self.px:
@@ -242,13 +117,14 @@ class World:
 
     def _open_cell(self, now: int) -> None:
         hosts = [host_name(name) for name in s.STRATEGIES]
-        self.cell = Cell("core", [*self._actors.values(), *self._others], routes(hosts))
+        actors = [*self._actors.values(), self.venue, Witness(self)]
+        self.cell = Cell("core", actors, routes(hosts))
         self.cell.now = now
 
     @property
     def gate(self) -> Any:
         """The risk gate."""
-        return self._actors["risk_gate"]
+        return self._place.gate
 
     @property
     def ledger(self) -> Any:
@@ -304,8 +180,16 @@ class World:
             fields["trail_px"] = max(abs(near - self.px[symbol]), 1)
         side = Side.BUY if step.buys else Side.SELL
         quantity = step.size * instrument.quantity_unit
-        order = self.order(strategy_id, symbol, side, quantity, **fields)
-        self._deliver("risk_gate", SubmitOrder(order))
+        self._submit(self.order(strategy_id, symbol, side, quantity, **fields))
+        self.cell.drain()
+
+    def _submit(self, order: Order) -> None:
+        """Let a strategy's host send an order, so that it knows of it."""
+        host: Any = self._actors[host_name(order.strategy_id)]
+        host.desk.submit(order, self.instruments[order.symbol])
+        for command in host.desk.outbox:
+            self.cell.send("risk_gate", command)
+        host.desk.outbox.clear()
 
     def _pick(self, which: int, *, is_open: bool = True) -> AtVenue | None:
         found = [o for o in self.venue.orders.values() if o.is_open or not is_open]
@@ -449,7 +333,7 @@ class World:
     def _kill(self, step: s.Kill) -> None:
         if step.mid_order:  # approved, but not yet with the router
             order = self.order("S", "A", Side.BUY, 10)
-            self.cell.send("risk_gate", SubmitOrder(order))
+            self._submit(order)
         self.cell.send(
             "risk_gate",
             KillSwitch(reason="KILL_SWITCH", ts_init=self.cell.now, flatten=step.flatten),
@@ -473,11 +357,11 @@ class World:
             self.limits, INSTRUMENTS, CASH, store=self._store, snapshot=snapshot
         )
         router: Any = self._actors["order_router"]
-        self._actors["risk_gate"] = fresh["risk_gate"]
-        router.latch = self.latch
-        self._open_cell(self.cell.now)
-        self.gate.on_start()
         monitor: Any = self._actors["monitor"]
+        for symbol in self.px:
+            monitor.ctx.unwatch(symbol)
+        self._place.replace(fresh["risk_gate"], self.px)
+        router.latch = self.latch
         monitor.on_start()
         for symbol in self.px:
             self._price(symbol)

@@ -336,8 +336,12 @@ def test_risk_events_are_told_and_denied_orders_left_to_the_verdicts(tmp_path: P
     events = risk_events([DENIED, HALTED, RESUMED])
     text = written(describe(traded(), risk_events=events), tmp_path).text
     table = text.split("Risk events")[1].split("Limits in force")[0]
-    assert "2024-01-01 00:00:01 CRITICAL DAILY_LOSS TRADING_HALTED The day's loss is 60.00" in table
-    assert "TRADING_RESUMED On again." in table
+    assert "1 CRITICAL , 1 INFO ." in table
+    heads = "Time Severity Rule Strategy Symbol Value Limit Action What was measured"
+    halted = "2024-01-01 00:00:01 CRITICAL DAILY_LOSS 60.00 50.00 TRADING_HALTED The day's loss is"
+    assert f"{heads} {halted} 60.00; the limit is 50.00." in table
+    # Nothing was measured: a dash each for value and limit.
+    assert "INFO DAILY_LOSS \u2013 \u2013 TRADING_RESUMED On again." in table
     assert "ORDER_DENIED" not in table
     assert "o1 denied" not in table
 
@@ -354,6 +358,7 @@ def test_risk_events_stop_at_their_limit_and_say_how_many_there_are() -> None:
     html = report_tables.risk_event_table(risk_events([HALTED] * (most + 1_000) + [DENIED] * 5))
     assert html.count("<tr>") == 1 + most == 201
     assert "The first 200 of 1,200." in html
+    assert "1,200 CRITICAL" in html
     exactly = report_tables.risk_event_table(risk_events([HALTED] * most))
     assert "The first" not in exactly
 
