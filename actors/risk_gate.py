@@ -236,7 +236,11 @@ class RiskGate(Actor):
         parent_id, now = order.parent_id, self.ctx.now
         if parent_id is not None and self.book.was_denied(parent_id):
             return DenyCode.PARENT_DENIED
-        if now - order.ts_init > self.book.bound.intent_ttl:
+        # Of an intent from before what is remembered nobody can say that it is not a duplicate.
+        if (
+            now - order.ts_init > self.book.bound.intent_ttl
+            or order.ts_init < self.book.known_since
+        ):
             return DenyCode.INTENT_EXPIRED
         if market is None:
             return DenyCode.NO_REFERENCE_PRICE
@@ -440,7 +444,7 @@ class RiskGate(Actor):
     def on_day_ended(self, event: DayEnded) -> None:
         """Start the next trading day: new loss baseline; what was held for the day is over."""
         held = dict(self.latch.holds)
-        self.book.end_day()
+        self.book.end_day(self.ctx.now)
         released = self.latch.end_day()
         if released:
             self._store.save(self.latch.holds)

@@ -56,11 +56,12 @@ class Total:
             lost since it began; of a sector: only the value).
         worst: unsigned worst-case value.
         gross: unsigned value of what is held.
-        alarm: equity at or below which somebody wants to know; None never.
+        alarm: equity at or below which somebody wants to know.
+        rearm: equity above which an alarm that has rung is to be set again.
         maintenance_ppm: equity below this share of ``gross`` is told too.
     """
 
-    __slots__ = ("alarm", "equity", "gross", "maintenance_ppm", "name", "worst")
+    __slots__ = ("alarm", "equity", "gross", "maintenance_ppm", "name", "rearm", "worst")
 
     def __init__(self, name: str, equity: int = 0, maintenance_ppm: int = 0) -> None:
         self.name = name
@@ -68,6 +69,7 @@ class Total:
         self.worst = 0
         self.gross = 0
         self.alarm = -NO_LIMIT
+        self.rearm = NO_LIMIT
         self.maintenance_ppm = maintenance_ppm
 
 
@@ -202,6 +204,7 @@ class ExposureBook:
         self.active: dict[str, Market] = {}
         self.stale: list[Market] = []
         self._granted = 0
+        self._is_alert = False
         self._sectors: dict[str, Total] = {}
         self.markets = {s: self._market(i, bounds_of(i)) for s, i in instruments.items()}
 
@@ -290,8 +293,10 @@ class ExposureBook:
                 total.equity += gain
                 total.worst += worst
                 total.gross += gross
-            if gain < 0 and self._rings(exposure.totals):
-                rings = True
+            if gain < 0:
+                rings = rings or self._rings(exposure.totals)
+            elif self._is_alert and gain > 0:
+                rings = rings or any(t.equity > t.rearm for t in exposure.totals)
         return rings
 
     def _rings(self, totals: tuple[Total, ...]) -> bool:
@@ -320,6 +325,9 @@ class ExposureBook:
 
         Call it after a price has left the band, and after a quantity or the cash has changed.
         """
+        if self._is_alert:
+            market.low, market.high = FAR, -FAR
+            return self._ring_any()
         self._granted -= market.grant
         market.grant = 0
         slack, count = self._slack(), len(self.active)
@@ -332,13 +340,24 @@ class ExposureBook:
     def grant_all(self) -> bool:
         """Mark everything and work out every band anew; say whether an alarm went off."""
         rings = self.sync()
+        totals = (self.account, *self.strategies.values())
+        # While an alarm that has rung may have to be set again, every price is looked at.
+        self._is_alert = any(total.rearm < NO_LIMIT for total in totals)
         self._granted = 0
         slack = max(self._slack(), 0)
         share = slack // (2 * max(len(self.active), GRANTS_MIN))
         for market in self.active.values():
             market.grant = 0
-            self._give(market, share)
-        return rings or self._rings((self.account, self.account))
+            if self._is_alert:
+                market.low, market.high = FAR, -FAR
+            else:
+                self._give(market, share)
+        return rings or self._ring_any()
+
+    def _ring_any(self) -> bool:
+        account = self.account
+        totals = (account, *self.strategies.values())
+        return any(self._rings((account, t)) or t.equity > t.rearm for t in totals)
 
     def _give(self, market: Market, share: int) -> None:
         long = short = 0

@@ -76,6 +76,8 @@ class RiskBook:
         results: what was won and lost.
         judged: whether an order of this trading day was approved, by id; ``judged_before`` is
             that of the day before.
+        day_began: when this trading day began, UTC nanoseconds.
+        known_since: from when on every order is remembered.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class RiskBook:
         self.results = Results(cash)
         self.judged: dict[str, bool] = {}
         self.judged_before: dict[str, bool] = {}
+        self.day_began = self.known_since = -NO_LIMIT
         self.set_alarms()
 
     # Orders.
@@ -393,13 +396,17 @@ class RiskBook:
         return [result.day_start - limit] + [result.day_start - warning] * (not result.warned)
 
     def _set_alarm(self, total: Total, equity: int, levels: list[int]) -> None:
-        # The highest that has not been passed; half a grain early, because reading rounds.
-        below = [level for level in levels if level < equity]
+        # The highest that has not been passed, and the lowest that has; half a grain early,
+        # because reading rounds.
         grain = self.exposure.grain
+        below = [level for level in levels if level < equity]
+        passed = [level for level in levels if level >= equity]
         total.alarm = max(below) * grain + grain // 2 if below else -NO_LIMIT
+        total.rearm = min(passed) * grain + grain // 2 if passed else NO_LIMIT
 
-    def end_day(self) -> None:
+    def end_day(self, now: int) -> None:
         """Begin the next trading day."""
+        self.known_since, self.day_began = self.day_began, now
         self.results.account.start_day(self.equity())
         for strategy_id, result in self.results.strategies.items():
             total = self.exposure.strategy(strategy_id)

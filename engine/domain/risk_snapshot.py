@@ -11,6 +11,7 @@ import msgspec
 from engine.domain.exposure import Market
 from engine.domain.orders import Order
 from engine.domain.results import Result
+from engine.domain.risk import NO_LIMIT
 from engine.domain.risk_book import RiskBook
 from engine.domain.throttle import Key, Sent
 
@@ -54,6 +55,8 @@ class RiskSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="risk_snapshot
         strategies_sent: what each strategy has sent.
         repeats: equal orders and when each was sent, within the window.
         judged: verdicts of the day; ``judged_before`` of the day before.
+        day_began: when the trading day began; None for the first.
+        known_since: from when on every order is remembered; None for the first two days.
     """
 
     ts_event: int
@@ -70,6 +73,8 @@ class RiskSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="risk_snapshot
     repeats: list[tuple[Key, list[int]]]
     judged: dict[str, bool]
     judged_before: dict[str, bool]
+    day_began: int | None
+    known_since: int | None
 
 
 def take(book: RiskBook, now: int) -> RiskSnapshot:
@@ -97,6 +102,8 @@ def take(book: RiskBook, now: int) -> RiskSnapshot:
         repeats=[(key, list(times)) for key, times in throttle.repeats.items()],
         judged=dict(book.judged),
         judged_before=dict(book.judged_before),
+        day_began=None if book.day_began == -NO_LIMIT else book.day_began,
+        known_since=None if book.known_since == -NO_LIMIT else book.known_since,
     )
 
 
@@ -141,4 +148,8 @@ def restore(book: RiskBook, snapshot: RiskSnapshot) -> None:
     throttle.put_repeats(snapshot.repeats)
     book.judged = dict(snapshot.judged)
     book.judged_before = dict(snapshot.judged_before)
+    if snapshot.day_began is not None:
+        book.day_began = snapshot.day_began
+    if snapshot.known_since is not None:
+        book.known_since = snapshot.known_since
     book.set_alarms()

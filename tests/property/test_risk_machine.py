@@ -91,16 +91,8 @@ TIGHT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-KNOWN = {
-    "each": pytest.mark.xfail(
-        reason="a strategy's loss that a fill reaches is not noticed: ExposureBook.grant_all looks "
-        "at the account's alarm alone"
-    )
-}
-
-
 @pytest.mark.req("P1", "P4", "P6", "P10", "P13", "P15", "P17", "R88", "D11", "D14")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=KNOWN.get(n, ())) for n in TIGHT])
+@pytest.mark.parametrize("name", TIGHT)
 def test_nothing_breaks_the_gates_word(name: str) -> None:
     found = fuzz(limits(**TIGHT[name]), examples=EXAMPLES, seed=20_240_101, simplest=False)
     assert found.failure is None, "\n".join(
@@ -288,7 +280,6 @@ def test_a_seldom_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.req("P10", "D13", "R90")
-@KNOWN["each"]
 def test_a_strategys_loss_that_a_fill_reaches_halts_it() -> None:
     steps: list[Any] = [Send(0, 0, False, 0, 28), Fill(0, 28, -150)]
     assert replay(limits(**TIGHT["each"]), steps) is None

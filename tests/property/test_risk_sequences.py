@@ -50,31 +50,20 @@ MARGIN: dict[str, Any] = {
 BORROWED: list[Step] = [Send(0, 0, True, 0, 1_900), Fill(0, 1_900)]
 CALL = Price(0, 930)
 
-DISARMED = pytest.mark.xfail(
-    reason="an alarm that has rung is not set again when equity is back above its level"
-)
-UNHEARD = pytest.mark.xfail(
-    reason="a fill that reaches a strategy's loss is not noticed: grant_all asks the account only"
-)
-
 SEQUENCES = [
     pytest.param(LOSS, [*BOUGHT, DOWN], id="loss"),
     pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, Price(0, 970)], id="loss-resume-further"),
     pytest.param(LOSS, [*BOUGHT, DOWN, NextDay(), Price(0, 960)], id="loss-next-day"),
     pytest.param(LOSS, [*BOUGHT, Restart(), DOWN], id="loss-after-restart"),
-    pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, BACK, DOWN], id="loss-again", marks=DISARMED),
-    pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, UP, DOWN], id="loss-after-gain", marks=DISARMED),
+    pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, BACK, DOWN], id="loss-again"),
+    pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, UP, DOWN], id="loss-after-gain"),
     pytest.param(LOSS, [*BOUGHT, DOWN, RESUME, BACK, Restart(), DOWN], id="loss-again-restart"),
     pytest.param(LOSS, [Send(0, 0, True, 0, 30), Fill(0, 30, 100)], id="loss-by-fill"),
-    pytest.param(FALL, [*BOUGHT, DOWN, RESUME, BACK, DOWN], id="fall-again", marks=DISARMED),
-    pytest.param(
-        FALL, [*BOUGHT, DOWN, RESUME, NextDay(), BACK, DOWN], id="fall-next-day", marks=DISARMED
-    ),
+    pytest.param(FALL, [*BOUGHT, DOWN, RESUME, BACK, DOWN], id="fall-again"),
+    pytest.param(FALL, [*BOUGHT, DOWN, RESUME, NextDay(), BACK, DOWN], id="fall-next-day"),
     pytest.param(EACH, [*BOUGHT, DOWN], id="strategy-loss"),
-    pytest.param(EACH, [*BOUGHT, DOWN, RESUME_S, BACK, DOWN], id="strategy-again", marks=DISARMED),
-    pytest.param(
-        EACH, [Send(0, 0, True, 0, 30), Fill(0, 30, 100)], id="strategy-by-fill", marks=UNHEARD
-    ),
+    pytest.param(EACH, [*BOUGHT, DOWN, RESUME_S, BACK, DOWN], id="strategy-again"),
+    pytest.param(EACH, [Send(0, 0, True, 0, 30), Fill(0, 30, 100)], id="strategy-by-fill"),
     pytest.param(MARGIN, [*BORROWED, CALL], id="margin"),
     pytest.param(MARGIN, [*BORROWED, CALL, NextDay(), CALL], id="margin-next-day"),
     pytest.param(MARGIN, [Send(0, 0, True, 0, 1_900), Fill(0, 1_900, 150)], id="margin-by-fill"),
@@ -92,7 +81,6 @@ def test_a_limit_stops_trading_each_time_it_is_reached(
 
 
 @pytest.mark.req("R94", "D13")
-@DISARMED
 @given(st.lists(st.sampled_from((RESUME, DOWN, BACK, UP, Price(0, 975))), min_size=4, max_size=12))
 @settings(max_examples=FEWER)
 def test_prices_and_an_operator_alone_break_nothing(moves: list[Step]) -> None:
@@ -154,9 +142,6 @@ def test_nothing_breaks_in(changes: dict[str, Any], steps: list[Step]) -> None:
 BID, BELOW = Send(1, 0, True, 1, 10, 5), Send(1, 0, True, 1, 10, -5)
 ABOVE_MARKET: list[Step] = [*BOUGHT, BID]
 STOP: dict[str, Any] = {"stop_loss_pct": 0.01, "stop_loss_buffer": 0.0}
-MET = pytest.mark.xfail(
-    reason="an own order that works at or above the price denies the closing order: SELF_TRADE"
-)
 
 
 @pytest.mark.req("P13", "D14", "R97")
@@ -165,14 +150,12 @@ MET = pytest.mark.xfail(
     [
         pytest.param({}, [*BOUGHT, Kill(True)], id="kill"),
         pytest.param({}, [*BOUGHT, BELOW, Kill(True)], id="kill-bid-below"),
-        pytest.param({}, [*ABOVE_MARKET, Kill(True)], id="kill-bid", marks=MET),
+        pytest.param({}, [*ABOVE_MARKET, Kill(True)], id="kill-bid"),
         pytest.param({}, [*ABOVE_MARKET, Cancel(0), End(0, 0), Kill(True)], id="kill-bid-gone"),
-        pytest.param({}, [*ABOVE_MARKET, Lose(0), Kill(True)], id="kill-bid-unknown", marks=MET),
+        pytest.param({}, [*ABOVE_MARKET, Lose(0), Kill(True)], id="kill-bid-unknown"),
         pytest.param(STOP, [*BOUGHT, Price(0, 985)], id="stop"),
-        pytest.param(STOP, [*BOUGHT, BELOW, Lose(0), Price(0, 985)], id="stop-unknown", marks=MET),
-        pytest.param(
-            {**LOSS, "on_halt": "flatten"}, [*BOUGHT, BELOW, DOWN], id="halt-bid", marks=MET
-        ),
+        pytest.param(STOP, [*BOUGHT, BELOW, Lose(0), Price(0, 985)], id="stop-unknown"),
+        pytest.param({**LOSS, "on_halt": "flatten"}, [*BOUGHT, BELOW, DOWN], id="halt-bid"),
     ],
 )
 def test_what_must_be_closed_is_being_closed(changes: dict[str, Any], steps: list[Step]) -> None:

@@ -117,7 +117,7 @@ CATALOG: tuple[CheckSpec, ...] = (
     CheckSpec(
         _D.SELF_TRADE, "self_trade_prevention", "account",
         "price of an own working limit order that the order reaches", "none", "price",
-        lambda i: i.own_px, lambda b, s, i: 0 if b.stp else NO_LIMIT, exempt_from=NEVER_EXEMPT,
+        lambda i: i.own_px, lambda b, s, i: 0 if b.stp else NO_LIMIT, exempt_from=CLOSING,
     ),
     CheckSpec(
         _D.ORDER_RATE, "max_order_rate", "account",

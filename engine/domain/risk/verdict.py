@@ -128,7 +128,8 @@ def judge(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | None:
         return _MAX_QTY
     if i.through_ppm > own.collar_ppm:
         return _COLLAR
-    if i.own_px and bound.stp:
+    # A closing order follows the cancels of what it could meet, and must not wait for them.
+    if i.own_px and bound.stp and exempt != CLOSING:
         return _D.SELF_TRADE
     if exempt != CLOSING:
         if i.backlog > bound.burst:

@@ -109,7 +109,7 @@ def _of_every_order(limits: RiskLimits, instrument: Instrument, i: CheckInputs) 
         (_D.STALE_REFERENCE_PRICE, i.exempt != CLOSING and _above(i.reference_age, oldest)),
         (_D.ORDER_QUANTITY_ABOVE_MAX, _above(i.order_qty, quantity)),
         (_D.PRICE_COLLAR, collar is not None and Fraction(i.through_ppm, PPM) > collar),
-        (_D.SELF_TRADE, limits.self_trade_prevention and i.own_px > 0),
+        (_D.SELF_TRADE, i.exempt != CLOSING and limits.self_trade_prevention and i.own_px > 0),
         (_D.ORDER_VALUE_BELOW_MIN, not i.exempt and i.order_value < (least or 0)),
         (_D.ORDER_VALUE_ABOVE_MAX, i.order_value > _column(most)),
     ]

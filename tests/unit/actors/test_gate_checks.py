@@ -167,6 +167,19 @@ def test_only_an_own_working_order_is_replaced() -> None:
         assert (type(denied), denied.verdict.code) == (ReplaceDenied, code)
 
 
+@pytest.mark.req("D17", "P2")
+@pytest.mark.check("INTENT_EXPIRED")
+def test_an_intent_older_than_all_that_is_remembered_is_denied_whatever_its_time_to_live() -> None:
+    rig = Rig(intent_ttl="unlimited")
+    order = rig.order(10)
+    assert rig.submit(order) is None
+    for day, code in ((1, D.DUPLICATE_ORDER_ID), (2, D.INTENT_EXPIRED), (3, D.INTENT_EXPIRED)):
+        rig.cell.fire_timers(day * 86_400 * SECOND + 1)
+        rig.price("A", 10_000)
+        assert rig.submit(order) is code
+    assert rig.send(11) is None
+
+
 # What is measured.
 
 

@@ -196,7 +196,7 @@ def test_a_reduce_only_order_is_exempt_from_what_holding_costs() -> None:
         ("reference_age", 10**18, D.STALE_REFERENCE_PRICE, None),
         ("order_qty", 10**9, D.ORDER_QUANTITY_ABOVE_MAX, D.ORDER_QUANTITY_ABOVE_MAX),
         ("through_ppm", PPM, D.PRICE_COLLAR, D.PRICE_COLLAR),
-        ("own_px", 1, D.SELF_TRADE, D.SELF_TRADE),
+        ("own_px", 1, D.SELF_TRADE, None),
         ("backlog", 10**12, D.ORDER_RATE, None),
         ("open_orders", 10**5, D.OPEN_ORDERS, None),
         ("order_value", EQUITY, D.ORDER_VALUE_ABOVE_MAX, D.ORDER_VALUE_ABOVE_MAX),
