@@ -64,6 +64,23 @@ SEQUENCES = [
     pytest.param(EACH, [*BOUGHT, DOWN], id="strategy-loss"),
     pytest.param(EACH, [*BOUGHT, DOWN, RESUME_S, BACK, DOWN], id="strategy-again"),
     pytest.param(EACH, [Send(0, 0, True, 0, 30), Fill(0, 30, 100)], id="strategy-by-fill"),
+    # T's symbol had a band of its own before S lost in another, and gets it back too late.
+    pytest.param(
+        EACH,
+        [
+            Send(1, 0, True, 0, 30),
+            Fill(0, 30),
+            Send(1, 0, False, 0, 30),
+            Fill(1, 30),
+            Send(0, 1, True, 0, 30),
+            Fill(2, 30),
+            Price(1, 980),
+            Send(1, 0, True, 0, 30),
+            Fill(3, 30),
+            DOWN,
+        ],
+        id="strategy-beside-a-halted-one",
+    ),
     pytest.param(MARGIN, [*BORROWED, CALL], id="margin"),
     pytest.param(MARGIN, [*BORROWED, CALL, NextDay(), CALL], id="margin-next-day"),
     pytest.param(MARGIN, [Send(0, 0, True, 0, 1_900), Fill(0, 1_900, 150)], id="margin-by-fill"),
