@@ -44,7 +44,8 @@ MODULES = (
 )  # fmt: skip
 TESTS = (
     "tests/unit/actors/**/test_*.py", "tests/unit/domain/**/test_*.py",
-    "tests/property/test_core_*.py",
+    "tests/property/test_core_*.py", "tests/property/test_risk_sequences.py",
+    "tests/property/test_risk_laws.py", "tests/property/test_risk_models.py",
 )  # fmt: skip
 SURVIVORS = ROOT / "tests/mutation/survivors.toml"
 SCORE_MIN = 0.95

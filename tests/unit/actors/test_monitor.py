@@ -160,6 +160,44 @@ def test_each_strategy_is_guarded_by_itself() -> None:
     assert rig.price(8_550) == ["STOP_LOSS"]
 
 
+def test_it_watches_what_is_held_and_nothing_else() -> None:
+    rig = Rig(stop_loss_pct=0.05)
+    assert rig.cell.lane("A").handlers == ()
+    rig.hold(100, 10_000)
+    assert len(rig.cell.lane("A").handlers) == 1
+    rig.hold(100, 10_000, name="T")
+    rig.hold(0, 10_000, fill=-100)
+    assert len(rig.cell.lane("A").handlers) == 1
+    rig.hold(0, 10_000, fill=-100, name="T")
+    assert rig.cell.lane("A").handlers == ()
+    rig.hold(100, 10_000)
+    again = Cell("core", [rig.monitor, rig.world], dict.fromkeys(HEARD, ("world",)))
+    again.start()  # a restart of the cell
+    assert len(again.lane("A").handlers) == 1
+    empty = Cell("core", [Rig(stop_loss_pct=0.05).monitor], {})
+    empty.start()
+    assert empty.lane("A").handlers == ()
+
+
+def test_prices_between_the_guards_are_not_looked_at() -> None:
+    looked: list[int] = []
+    rig = Rig(stop_loss_pct=0.05, stop_loss_buffer=0.0, take_profit_pct=0.05)
+    rig.monitor._look = lambda *args: looked.append(args[-1])  # type: ignore[method-assign]
+    for quantity in (100, -100):
+        rig.hold(quantity, 10_000, fill=quantity)
+        for px in (9_499, 9_500, 9_501, 10_000, 10_499, 10_500, 10_501):
+            rig.price(px)
+        assert looked == [9_499, 9_500, 10_500, 10_501]
+        looked.clear()
+        rig.hold(0, 10_000, fill=-quantity)
+    trail = Rig(trailing_stop_pct=0.10)
+    trail.monitor._look = lambda *args: looked.append(args[-1])  # type: ignore[method-assign]
+    trail.hold(-100, 10_000)
+    for px in (9_999, 10_000, 10_001, 10_999, 11_000, 10**9):
+        trail.price(px)
+    assert looked == [9_999, 10_000, 11_000, 10**9]
+
+
 def test_without_guards_nothing_is_watched() -> None:
     rig = Rig()
     rig.hold(100, 10_000)

@@ -60,3 +60,34 @@ def test_a_total_is_over_strategies_and_symbols() -> None:
         books.post((cash, -amount), (account, amount))
     assert books.total(AccountKind.REALIZED, "USD") == -7
     assert cash.balance == 7
+
+
+def test_accounts_are_named_by_what_they_hold() -> None:
+    assert {kind.name: kind.value for kind in AccountKind} == {
+        name: name
+        for name in (
+            "CASH", "CAPITAL", "POSITION", "REALIZED", "COMMISSION", "RESERVED", "RESERVATIONS",
+        )
+    }  # fmt: skip
+    books = Books()
+    cash = books.account(AccountKind.CASH, "USD")
+    assert (cash.strategy_id, cash.symbol, repr(cash)) == ("", "", "<CASH  0 USD>")
+    held = books.account(AccountKind.POSITION, "USD", "S", "A")
+    held.balance = 5
+    assert repr(held) == "<POSITION S/A 5 USD>"
+    assert books.account(AccountKind.CASH, "USD", "", "") is cash
+
+
+def test_a_reservation_is_an_entry_of_two_accounts() -> None:
+    books = Books()
+    reserved = books.account(AccountKind.RESERVED, "USD", "S", "A")
+    other = books.account(AccountKind.RESERVATIONS, "USD")
+    books.reserve(reserved, other, 7)
+    books.reserve(reserved, other, -3)
+    assert (reserved.balance, other.balance, books.imbalance("USD")) == (4, -4, 0)
+    euro = books.account(AccountKind.RESERVATIONS, "EUR")
+    with pytest.raises(InvariantError, match="mixes USD and EUR"):
+        books.reserve(reserved, euro, 1)
+    assert (reserved.balance, euro.balance) == (4, 0)
+    euro.balance = 9
+    assert (books.imbalance("USD"), books.imbalance("EUR")) == (0, 9)
