@@ -65,9 +65,6 @@ Symbols = Annotated[
 Start = Annotated[str | None, Parameter(name="--from", help="First moment, such as 2005-01-01.")]
 End = Annotated[str | None, Parameter(name="--to", help="Last moment; a date counts to its end.")]
 Cash = Annotated[float | None, Parameter(help="Opening cash; 100000 unless the profile differs.")]
-Overlay = Annotated[
-    Path | None, Parameter(help="A TOML file of settings over the shipped backtest profile.")
-]
 LimitsFile = Annotated[
     Path | None,
     Parameter(name="--limits", help="A whole limits file (TOML) in place of the shipped one."),
@@ -115,7 +112,7 @@ def backtest(
     start: Start = None,
     end: End = None,
     cash: Cash = None,
-    profile: Overlay = None,
+    profile: ProfileName = "backtest",
     limits: LimitsFile = None,
     on_bad_data: OnBadData = None,
     settings: Settings = None,
@@ -178,7 +175,7 @@ def run(
         start=start,
         end=end,
         cash=cash,
-        profile=Path(profile) if profile.endswith(".toml") else None,
+        profile=profile,
         limits=limits,
         on_bad_data=on_bad_data,
         settings=settings,
@@ -208,14 +205,10 @@ def _names(symbols: str | None) -> list[str] | None:
     return names
 
 
-def _configured_paths(
-    profile: Path | None, limits: Path | None, changes: dict[str, Any]
-) -> list[str]:
+def _configured_paths(profile: str, limits: Path | None, changes: dict[str, Any]) -> list[str]:
     from engine.config import load_config
 
-    config = load_config(
-        "backtest", file=profile, limits=limits, environment=os.environ, settings=changes
-    )
+    config = load_config(profile, limits=limits, environment=os.environ, settings=changes)
     return config.data.paths
 
 

@@ -34,8 +34,8 @@ LimitsFile = Annotated[
     Path | None,
     Parameter(name="--limits", help="A whole limits file (TOML) in place of the run's."),
 ]
-Profile = Annotated[
-    Path | None, Parameter(name="--profile", help="A TOML file of settings over the shipped ones.")
+ProfileName = Annotated[
+    str, Parameter(name="--profile", help="A shipped profile (backtest), or a TOML file over one.")
 ]
 Examples = Annotated[int, Parameter(help="Sequences to try at most.", validator=Number(gte=1))]
 Seed = Annotated[int, Parameter(help="Gives the same sequences again.")]
@@ -173,7 +173,7 @@ def replay(
 @risk.command
 def fuzz(
     *,
-    profile: Profile = None,
+    profile: ProfileName = "backtest",
     limits: LimitsFile = None,
     examples: Examples = 1_000,
     seed: Seed = 0,
@@ -196,7 +196,7 @@ def fuzz(
         print(f"  {len(case.steps)} steps of {again}")
         _print_failure(failure)
         return 0 if failure is None else 1
-    chosen = load_config("backtest", file=profile, limits=limits, environment=os.environ).risk
+    chosen = load_config(profile, limits=limits, environment=os.environ).risk
     found = module.fuzz(chosen, examples=examples, seed=seed)
     print(f"  {found.examples:,} sequences, {found.steps:,} steps, seed {seed}")
     _print_failure(found.failure)

@@ -12,17 +12,16 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from engine.allowed import allowed, explain, inside, is_leaf
 from engine.domain.costs import CostsConfig
 from engine.domain.matching import FillConfig
 from engine.domain.orders import TimeInForce
@@ -162,9 +161,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def load_config(
-    profile: str,
+    profile: str | Path,
     *,
-    file: str | Path | None = None,
     limits: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -172,8 +170,8 @@ def load_config(
     """Merge the layers of a profile and check the result.
 
     Args:
-        profile: name of a shipped profile, such as ``backtest``.
-        file: the user's profile, TOML.
+        profile: name of a shipped profile, such as ``backtest``, or a TOML file over the one it
+            names as its ``profile``.
         limits: the user's limits file, TOML; the shipped one when None.
         environment: variables to look for ``TETRAD_SECTION__KEY`` in.
         settings: dotted key -> value; text is converted to the setting's type.
@@ -181,9 +179,7 @@ def load_config(
     Raises:
         ConfigError: naming the key, the layer it came from and what is allowed.
     """
-    layers = [_limits(limits), (f"profile {profile}", _shipped(profile))]
-    if file is not None:
-        layers.append((str(file), _read(Path(file))))
+    layers = [_limits(limits), *_profile(str(profile))]
     layers.append(("the environment", _from_environment(environment or {})))
     layers.append(("--set", _nested(settings or {})))
     merged: dict[str, Any] = {}
@@ -194,7 +190,7 @@ def load_config(
     try:
         return msgspec.convert(merged, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), merged)) from error
+        raise ConfigError(explain(str(error), merged, Config)) from error
 
 
 def _limits(file: str | Path | None) -> tuple[str, dict[str, Any]]:
@@ -210,14 +206,10 @@ def _limits(file: str | Path | None) -> tuple[str, dict[str, Any]]:
         raise ConfigError(
             f"{origin}: holds [{foreign[0]}]; only [risk] belongs there, the rest in --profile FILE"
         )
-    risk = layer.get("risk", {})
     for key in all_keys():
         path = key.split(".")
-        if path[0] == "risk" and key not in _OPTIONAL_LIMITS and _missing(risk, path[1:]):
-            raise ConfigError(
-                f'{origin}: {key} is missing; every limit is written out, "unlimited" or empty '
-                "when there is to be none"
-            )
+        if path[0] == "risk" and key not in _OPTIONAL_LIMITS and _missing(layer, path):
+            raise ConfigError(f"{origin}: {key} is missing; {allowed(_hint_of(path))}")
     return origin, layer
 
 
@@ -232,15 +224,22 @@ def _missing(section: Any, path: list[str]) -> bool:
     return False
 
 
+def _profile(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Read a shipped profile, or a file and the shipped one that it starts from."""
+    if not name.endswith(".toml"):
+        return [(f"profile {name}", _shipped(name))]
+    layer = _read(Path(name))
+    base = str(layer.get("profile", "backtest"))
+    return [(f"profile {base}", _shipped(base)), (name, layer)]
+
+
 def profile_base(profile: str) -> str:
     """Give the shipped profile that a name or a TOML file starts from.
 
     Raises:
         ConfigError: there is no such profile or file.
     """
-    if profile.endswith(".toml"):
-        return str(_read(Path(profile)).get("profile", "backtest"))
-    return str(_shipped(profile)["profile"])
+    return str(_profile(profile)[0][1]["profile"])
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -368,6 +367,13 @@ def all_keys() -> list[str]:
     return list(_keys_of(Config, ""))
 
 
+def _hint_of(path: Iterable[str]) -> Any:
+    hint: Any = Config
+    for part in path:
+        hint = get_type_hints(hint, include_extras=True)[part]
+    return hint
+
+
 def _keys_of(kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     for name, hint in get_type_hints(kind).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
@@ -376,119 +382,17 @@ def _keys_of(kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
             yield prefix + name
 
 
-def _explain(message: str, merged: Mapping[str, Any]) -> str:
-    """Turn msgspec's message (``Expected `float` ... - at `$.risk.x```) into one of ours."""
-    match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message)
-    if match is None:
-        return message
-    rule, place = match.groups()
-    keys, value, hint = _offender(re.findall(r"[^.\[\]]+|\.\.\.", place), merged, Config)
-    key = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(keys))
-    if isinstance(value, Mapping) and not rule.startswith("Expected"):
-        return f"setting {key}.{rule}"  # of settings that contradict each other
-    if rule.startswith("Expected `object`") and not _is_leaf(hint):
-        return f"setting {key} = {value!r}: a section, not a setting; set {key}.NAME"
-    return f"setting {key} = {value!r}: {_allowed(hint)}"
-
-
-def _offender(parts: list[str], value: Any, hint: Any) -> tuple[list[str], Any, Any]:
-    """Follow msgspec's path, such as ``risk.symbols[...].price_collar``, to a key and its type.
-
-    msgspec does not say which entry of a table it refused: it is the first that is refused alone.
-    """
-    if not parts:
-        return [], value, hint
-    part, *rest = parts
-    if isinstance(value, list):
-        inner = _inside(hint, list)
-        return _joined(part, _offender(rest, value[int(part)], inner))
-    inner = _inside(hint, dict)
-    if part != "...":
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            inner = get_type_hints(hint, include_extras=True)[part]
-        return _joined(part, _offender(rest, value[part], inner))
-    for name, entry in value.items():
-        try:
-            msgspec.convert(entry, inner, strict=False)
-        except msgspec.ValidationError:
-            return _joined(str(name), _offender(rest, entry, inner))
-    return ["..."], value, hint
-
-
-def _joined(part: str, found: tuple[list[str], Any, Any]) -> tuple[list[str], Any, Any]:
-    keys, value, hint = found
-    return [part, *keys], value, hint
-
-
-def _inside(hint: Any, kind: type) -> Any:
-    """Give what a list or a table holds."""
-    for part in (hint, *get_args(hint)):
-        if get_origin(part) is kind:
-            return get_args(part)[-1]
-    return Any
-
-
-def _is_leaf(hint: Any) -> bool:
-    """Say whether a setting that may be a table may be something else as well."""
-    return not (hint == dict[str, Any] or _inside(hint, dict) is SymbolLimits)
-
-
-def _allowed(hint: Any) -> str:
-    """Say what a setting may be: ``write a number from 0 to 1, or "unlimited"``."""
-    words = _words_of(hint)
-    if words:
-        return f"one of {', '.join(words)}"
-    return f"write {', or '.join(_forms(hint))}"
-
-
-def _words_of(hint: Any) -> list[str]:
-    """List the words that are all a setting may be."""
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return [str(member.value) for member in hint]
-    return list(get_args(hint)) if get_origin(hint) is Literal else []
-
-
-_NUMBERS = {float: "a number", int: "a whole number"}
-_KINDS = {str: "text", bool: "true or false"}
-
-
-def _forms(hint: Any) -> list[str]:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return [f"{form}{_range(args[1])}" for form in _forms(args[0])]
-    if origin is Literal:
-        return [f'"{word}"' for word in args]
-    if origin is list:
-        return ['a list, such as ["AAPL", "MSFT"]']
-    if origin is dict:
-        inner = " or ".join(_forms(args[1]))
-        return [f"a table of names, each with {inner}"]
-    if origin is not None:  # a union
-        return [form for part in args if part is not type(None) for form in _forms(part)]
-    return [_NUMBERS.get(hint) or _KINDS.get(hint) or "another value"]
-
-
-def _range(meta: Meta) -> str:
-    least, most = meta.ge, meta.le
-    if meta.pattern is not None:
-        return f" that matches {meta.pattern}"
-    if least is not None and most is not None:
-        return f" from {least:,.15g} to {most:,.15g}"
-    signs = (("above", meta.gt), ("at least", least), ("at most", most), ("below", meta.lt))
-    return " " + " and ".join(f"{word} {x:,.15g}" for word, x in signs if x is not None)
-
-
 def _refuse_infinity(layer: Mapping[str, Any], prefix: str, kind: Any = Config) -> None:
     hints: Mapping[str, Any] = {}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = get_type_hints(kind, include_extras=True)
     for key, value in layer.items():
-        hint = hints.get(key, _inside(kind, dict))
+        hint = hints.get(key, inside(kind, dict))
         if hint in (Any, dict[str, Any]):
             continue  # a strategy's parameters are its own affair; a table may not be there
         if isinstance(value, Mapping):
             _refuse_infinity(value, f"{prefix}{key}.", hint)
-        elif isinstance(value, float) and not math.isfinite(value) and _is_leaf(hint):
+        elif isinstance(value, float) and not math.isfinite(value) and is_leaf(hint):
             raise ConfigError(
-                f"setting {prefix}{key} = {value!r}: not a finite number; {_allowed(hint)}"
+                f"setting {prefix}{key} = {value!r}: not a finite number; {allowed(hint)}"
             )

@@ -45,7 +45,7 @@ def backtest(
     start: str | None = None,
     end: str | None = None,
     cash: float | None = None,
-    profile: str | Path | None = None,
+    profile: str | Path = "backtest",
     limits: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -60,7 +60,7 @@ def backtest(
         start: first moment, ISO date or time.
         end: last moment, ISO date or time.
         cash: opening cash.
-        profile: a TOML file over the shipped ``backtest`` profile.
+        profile: name of a shipped profile, or a TOML file over one.
         limits: a whole limits file in place of the shipped one.
         settings: dotted setting -> value, such as ``{"costs.commission_bps": 10}``.
         out: folder to write the results to.
@@ -82,9 +82,7 @@ def backtest(
         changes["data.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
     if out is not None:
         out = check_folder(out)  # absolute: a strategy may change the directory
-    config = load_config(
-        "backtest", file=profile, limits=limits, environment=os.environ, settings=changes
-    )
+    config = load_config(profile, limits=limits, environment=os.environ, settings=changes)
     reference = absolute_reference(strategy) if isinstance(strategy, str) else None
     cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
     result = run_backtest(config, cls, progress=progress, reference=reference)

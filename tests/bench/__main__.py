@@ -69,7 +69,7 @@ def config_for(workload: Workload, *, trading: bool) -> Config:
     """Resolve the bench profile over a workload."""
     paths = [str(path) for path in workload.paths]
     settings: dict[str, Any] = {"data.paths": paths, "strategy.trading": trading}
-    return load_config("backtest", file=PROFILE, settings=settings)
+    return load_config(PROFILE, settings=settings)
 
 
 def loop_seconds(config: Config, data: MarketHistory) -> tuple[float, int]:

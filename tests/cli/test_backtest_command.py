@@ -131,7 +131,8 @@ OPTIONS = [
     (["--set", "data.interval=banana"], "interval 'banana' is not a bar length"),
     (["--set", "data=3"], "data is a setting, not a section"),
     (["--profile", "/no/such.toml"], "/no/such.toml does not exist"),
-    (["--profile", "/"], "cannot be read"),
+    (["--profile", "/.toml"], "profile file /.toml does not exist"),
+    (["--profile", "mine.conf"], "no profile 'mine.conf'; there is backtest, or name a file"),
 ]
 
 

@@ -428,7 +428,18 @@ def test_a_symbol_that_the_run_does_not_have_is_noted(
 
 @pytest.mark.req("P10")
 def test_the_shipped_limits_withstand_an_attack(tmp_path: Path) -> None:
-    told = call("risk", "fuzz", "--examples", "40", "--seed", "3", "--out", str(tmp_path / "c"))
+    told = call(
+        "risk",
+        "fuzz",
+        "--profile",
+        "backtest",
+        "--examples",
+        "40",
+        "--seed",
+        "3",
+        "--out",
+        str(tmp_path / "c"),
+    )
     assert (told.code, "nothing broke" in told.out) == (0, True)
     assert "40 sequences" in told.out
     assert not (tmp_path / "c").exists()

@@ -150,6 +150,10 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other; msgspec names the section."""
         _require_order("min_order_size", self.min_order_size, "max_order_size", self.max_order_size)
+        for symbol, own in self.symbols.items():
+            if own.max_order_size is not None:
+                name = f"symbols.{symbol}.max_order_size"
+                _require_order("min_order_size", self.min_order_size, name, own.max_order_size)
         _require_order(
             "maintenance_margin", self.maintenance_margin, "initial_margin", self.initial_margin
         )
