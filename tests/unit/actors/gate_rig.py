@@ -40,6 +40,15 @@ HEARD = (OrderApproved, OrderDenied, ReplaceApproved, ReplaceDenied, RiskEvent, 
 A = Instrument(symbol="A")
 B = Instrument(symbol="B", tick_size=5, lot_size=10)
 C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
+LIMIT, STOP, STOP_LIMIT = OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
+SECOND = 10**9
+WIDE: dict[str, Any] = {
+    "max_order_size": "unlimited",
+    "max_position_size": "unlimited",
+    "max_total_exposure": "unlimited",
+    "max_repeated_orders": "unlimited",
+    "min_order_size": "unlimited",
+}
 TECH = (Instrument(symbol="T1", sector="TECH"), Instrument(symbol="T2", sector="TECH"))
 
 
@@ -187,3 +196,8 @@ class Rig:
         events = [e for e in self.world.heard if type(e) is RiskEvent]
         events = [e for e in events if e.action_taken != "ORDER_DENIED"]
         return [(e.event_type, e.severity, e.action_taken) for e in events]
+
+
+def limit_order(rig: Rig, qty: int, px: int, **fields: Any) -> DenyCode | None:
+    """Send a limit order; give the code that denies it."""
+    return rig.send(qty, order_type=LIMIT, limit_px=px, **fields)

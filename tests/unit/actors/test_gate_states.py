@@ -20,24 +20,11 @@ from engine.domain.events import (
     RiskEvent,
     Severity,
 )
-from engine.domain.orders import OrderType, Side
+from engine.domain.orders import Side
 from engine.domain.risk import DenyCode
-from tests.unit.actors.gate_rig import Rig
+from tests.unit.actors.gate_rig import LIMIT, SECOND, STOP, WIDE, Rig, limit_order
 
 D = DenyCode
-LIMIT, STOP, STOP_LIMIT = OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
-SECOND = 10**9
-WIDE: dict[str, Any] = {
-    "max_order_size": "unlimited",
-    "max_position_size": "unlimited",
-    "max_total_exposure": "unlimited",
-    "max_repeated_orders": "unlimited",
-    "min_order_size": "unlimited",
-}
-
-
-def limit_order(rig: Rig, qty: int, px: int, **fields: Any) -> DenyCode | None:
-    return rig.send(qty, order_type=LIMIT, limit_px=px, **fields)
 
 
 @pytest.mark.check("STRATEGY_LOSS")
