@@ -14,6 +14,8 @@ from engine.domain.orders import Order
 from engine.domain.risk import NO_LIMIT, Bounds
 
 NO_REPEATS = 0
+SWEEP_MIN = 1_000
+"""Different orders remembered before those out of the window are looked for."""
 
 
 Traffic = tuple[int, int, int, int, int, int, int]
@@ -61,6 +63,7 @@ class Throttle:
         "_counts_repeats",
         "_keyed",
         "_newest",
+        "_sweep_at",
         "account",
         "repeats",
         "strategies",
@@ -73,6 +76,7 @@ class Throttle:
         self.strategies: dict[str, Sent] = {}
         self.repeats: dict[Key, deque[int]] = {}
         self._newest = 0
+        self._sweep_at = SWEEP_MIN
         # The order measured last and its key: it is most often the one that is sent next.
         self._keyed: tuple[Order | None, Key] = (None, ("", "", "", "", 0, None, None))
 
@@ -135,9 +139,22 @@ class Throttle:
             key = _key(order)
         times = self.repeats.get(key)
         if times is None:
+            if len(self.repeats) >= self._sweep_at:
+                self._sweep(now)
             self.repeats[key] = deque((now,))
         else:
             times.append(now)
+
+    def _sweep(self, now: int) -> None:
+        """Forget what is out of the window, for a strategy that never pauses that long.
+
+        The next sweep comes when as many again are remembered, so one costs little per order.
+        """
+        oldest = now - self._bound.repeat_window
+        self.repeats = {
+            key: times for key, times in self.repeats.items() if times and times[-1] >= oldest
+        }
+        self._sweep_at = max(SWEEP_MIN, 2 * len(self.repeats))
 
     def put_repeats(self, repeats: list[tuple[Key, list[int]]]) -> None:
         """Take in what was sent within the window before a restart."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.domain.orders import Order, OrderType, Side
 from engine.domain.risk import bounds
-from engine.domain.throttle import Throttle
+from engine.domain.throttle import SWEEP_MIN, Throttle
 from tests.limits import limits
 
 SECOND = 10**9
@@ -125,6 +125,35 @@ def test_repeats_are_those_within_the_window(script: list[tuple[int, int]]) -> N
         assert seen(t, now, one)["repeats"] == naive
         t.sent(one, now)
         sent.append((now, quantity))
+
+
+@pytest.mark.req("P14")
+def test_orders_without_a_pause_are_remembered_for_the_window_only() -> None:
+    t = throttle()
+    apart = SECOND // 400
+    for n in range(10_000):
+        t.sent(order(order_qty=n), n * apart)
+        assert len(t.repeats) <= SWEEP_MIN
+    now = 10_000 * apart
+    assert seen(t, now, order(order_qty=9_600))["repeats"] == 1
+    assert seen(t, now, order(order_qty=9_599))["repeats"] == 0
+
+
+def test_an_order_that_was_found_out_of_the_window_is_forgotten_too() -> None:
+    t = throttle()
+    for n in range(SWEEP_MIN):
+        t.sent(order(order_qty=n), 0)
+    assert seen(t, 2 * SECOND, order(order_qty=7))["repeats"] == 0
+    t.sent(order(order_qty=SWEEP_MIN), SECOND // 2)
+    assert len(t.repeats) == SWEEP_MIN
+
+
+@pytest.mark.req("P14")
+def test_as_many_as_the_window_holds_are_remembered() -> None:
+    t = throttle()
+    for n in range(5_000):
+        t.sent(order(order_qty=n), n * 1_000)
+    assert all(seen(t, 5_000_000, order(order_qty=n))["repeats"] == 1 for n in range(5_000))
 
 
 def test_what_is_not_limited_is_not_counted() -> None:
