@@ -213,7 +213,8 @@ def test_a_limit_has_a_range(name: str) -> None:
         ({"max_position_size": 50.0, "max_leverage": "unlimited"}, True),
         ({"max_sector_exposure": 1.5}, False),
         ({"symbols": {"A": {"max_position_size": 1.5}}}, False),
-        ({"symbols": {"A": {"max_position_size": 0.9}, "B": {"max_order_size": 1.0}}}, True),
+        ({"symbols": {"A": {"max_position_size": 0.9}, "B": {"max_order_size": 100.0}}}, True),
+        ({"symbols": {"A": {"max_position_size": 0.9}, "B": {"max_order_size": 99.9}}}, False),
     ],
 )
 def test_limits_go_together_or_not(changes: dict[str, Any], fits: bool) -> None:
