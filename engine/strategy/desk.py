@@ -283,7 +283,7 @@ class Desk:
         instrument = self.instruments[symbol]
         factor, divisor = instrument.cash_scale()
         most: int = min(own.max_order * divisor // (last.last_px * factor), own.max_qty)
-        # A price above the limit cannot be sliced: one lot at a time, for the gate to judge.
+        # A lot dearer than the limit cannot be sliced: one at a time, which the gate lets pass.
         return max(most - most % instrument.lot_size, instrument.lot_size)
 
     def projected(self, symbol: str) -> int:

@@ -61,6 +61,7 @@ class SymbolBounds(NamedTuple):
     position_ppm: int
     collar_ppm: int
     locate: int
+    lot: int
 
 
 def _cash(amount: float | Unlimited) -> int:
@@ -155,4 +156,5 @@ def symbol_bounds(limits: RiskLimits, instrument: Instrument) -> SymbolBounds:
         locate=(
             NO_LIMIT if isinstance(locates, str) else quantity(locates.get(instrument.symbol, 0.0))
         ),
+        lot=instrument.lot_size,
     )

@@ -80,6 +80,11 @@ class CheckSpec(NamedTuple):
 NEVER_EXEMPT = CLOSING + 1
 
 
+def _closes_a_lot(i: CheckInputs, own: SymbolBounds) -> bool:
+    """Say whether an order closes what cannot be sliced any further (decision D14)."""
+    return i.exempt == CLOSING and i.order_qty <= own.lot
+
+
 def _grows(i: CheckInputs) -> int:
     return i.position_after > i.position_before
 
@@ -105,8 +110,9 @@ CATALOG: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         _D.ORDER_QUANTITY_ABOVE_MAX, "max_order_quantity", "symbol",
-        "order quantity", "most", "units",
-        lambda i: i.order_qty, lambda b, s, i: s.max_qty, exempt_from=NEVER_EXEMPT,
+        "order quantity; a closing order of one lot passes", "most", "units",
+        lambda i: i.order_qty, lambda b, s, i: NO_LIMIT if _closes_a_lot(i, s) else s.max_qty,
+        exempt_from=NEVER_EXEMPT,
     ),
     CheckSpec(
         _D.PRICE_COLLAR, "price_collar", "symbol",
@@ -166,8 +172,10 @@ CATALOG: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         _D.ORDER_VALUE_ABOVE_MAX, "max_order_size", "symbol",
-        "quantity x own price, or the latest price without one", "most", "currency",
-        lambda i: i.order_value, lambda b, s, i: s.max_order, exempt_from=NEVER_EXEMPT,
+        "quantity x own price, or the latest price without one; a closing order of one lot passes",
+        "most", "currency",
+        lambda i: i.order_value, lambda b, s, i: NO_LIMIT if _closes_a_lot(i, s) else s.max_order,
+        exempt_from=NEVER_EXEMPT,
     ),
     CheckSpec(
         _D.SHORT_SELLING, "short_selling", "account",

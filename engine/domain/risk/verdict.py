@@ -124,7 +124,8 @@ def judge(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | None:
     exempt = i.exempt
     if i.reference_age > bound.price_age and exempt != CLOSING:
         return _STALE
-    if i.order_qty > own.max_qty:
+    # One lot cannot be sliced: a position must never be too dear to be closed.
+    if i.order_qty > own.max_qty and (exempt != CLOSING or i.order_qty > own.lot):
         return _MAX_QTY
     if i.through_ppm > own.collar_ppm:
         return _COLLAR
@@ -148,7 +149,7 @@ def judge(i: CheckInputs, bound: Bounds, own: SymbolBounds) -> DenyCode | None:
             return _D.STRATEGY_ORDERS_PER_DAY
     if i.order_value < bound.min_order and not exempt:
         return _D.ORDER_VALUE_BELOW_MIN
-    if i.order_value > own.max_order:
+    if i.order_value > own.max_order and (exempt != CLOSING or i.order_qty > own.lot):
         return _D.ORDER_VALUE_ABOVE_MAX
     return None if exempt else _judge_size(i, bound, own)
 

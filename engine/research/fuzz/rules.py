@@ -105,13 +105,14 @@ def _of_every_order(limits: RiskLimits, instrument: Instrument, i: CheckInputs) 
     collar, least = share_of(_own(limits, symbol, "price_collar")), cash_of(limits.min_order_size)
     most = cash_of(_own(limits, symbol, "max_order_size"))
     quantity = _units(instrument, _own(limits, symbol, "max_order_quantity"))
+    closes_a_lot = i.exempt == CLOSING and i.order_qty <= instrument.lot_size
     return [
         (_D.STALE_REFERENCE_PRICE, i.exempt != CLOSING and _above(i.reference_age, oldest)),
-        (_D.ORDER_QUANTITY_ABOVE_MAX, _above(i.order_qty, quantity)),
+        (_D.ORDER_QUANTITY_ABOVE_MAX, not closes_a_lot and _above(i.order_qty, quantity)),
         (_D.PRICE_COLLAR, collar is not None and Fraction(i.through_ppm, PPM) > collar),
         (_D.SELF_TRADE, i.exempt != CLOSING and limits.self_trade_prevention and i.own_px > 0),
         (_D.ORDER_VALUE_BELOW_MIN, not i.exempt and i.order_value < (least or 0)),
-        (_D.ORDER_VALUE_ABOVE_MAX, i.order_value > _column(most)),
+        (_D.ORDER_VALUE_ABOVE_MAX, not closes_a_lot and i.order_value > _column(most)),
     ]
 
 

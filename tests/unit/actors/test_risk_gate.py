@@ -152,6 +152,29 @@ def test_a_reduce_only_order_may_be_small_but_not_too_large() -> None:
     assert rig.send(-1_000, reduce_only=True) is D.ORDER_VALUE_ABOVE_MAX
 
 
+@pytest.mark.req("D14")
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"max_order_size": 150.0}, D.ORDER_VALUE_ABOVE_MAX),
+        ({"max_order_quantity": 0.5}, D.ORDER_QUANTITY_ABOVE_MAX),
+    ],
+)
+def test_no_position_is_too_dear_to_be_closed(limits: dict[str, Any], code: D) -> None:
+    """What an order may be is less than a lot: a closing passes lot by lot, all else does not."""
+    rig = Rig(**limits)
+    rig.fill(rig.order(3), 3, 0)  # from before the limit
+    rig.price("A", 20_000)
+
+    def close(qty: int) -> D | None:
+        submit = SubmitOrder(rig.order(-qty, reduce_only=True), True)
+        return rig.tell(submit)[0].verdict.code
+
+    assert rig.send(-1, reduce_only=True) is code
+    assert close(2) is code
+    assert close(1) is None
+
+
 @pytest.mark.check("PARENT_DENIED")
 def test_the_child_of_a_denied_order_is_denied() -> None:
     rig = Rig()
