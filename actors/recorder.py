@@ -32,6 +32,7 @@ from engine.domain.events import (
 from engine.domain.signals import Signal
 from engine.ports import Journal
 from engine.runtime.actor import Actor, Handler
+from engine.runtime.inputs import Batch, Input
 
 RECORDED: Sequence[type] = (
     OrderApproved,
@@ -62,15 +63,25 @@ RECORDED: Sequence[type] = (
 class Recorder(Actor):
     """Buffers events and writes them to the journal once a batch.
 
+    For a run that outlives its process it also sends them, with what had entered the core, to an
+    archivist. A batch is cut only between messages: what entered in it has been handled to the
+    end and every event that came of it is there, so it is a state to go on from.
+
     Args:
         name: actor name.
         journal: where they go.
+        archivist: name of the actor that keeps batches; None when nobody does.
+
+    Attributes:
+        inputs: what has entered the core since the last batch; whoever lets it in appends it.
     """
 
-    def __init__(self, name: str, *, journal: Journal) -> None:
+    def __init__(self, name: str, *, journal: Journal, archivist: str | None = None) -> None:
         super().__init__(name)
         self._journal = journal
+        self._archivist = archivist
         self._buffer: list[Any] = []
+        self.inputs: list[Input] = []
 
     def handlers(self) -> Mapping[type, Handler]:
         """Handle every recorded type with one append; the C method is the handler itself."""
@@ -78,6 +89,10 @@ class Recorder(Actor):
 
     def on_batch(self) -> None:
         """Write what has come since the last batch."""
-        if self._buffer:
-            self._journal.write(tuple(self._buffer))
+        events = tuple(self._buffer)
+        if events:
+            self._journal.write(events)
             self._buffer.clear()
+        if self._archivist is not None and (events or self.inputs):
+            self.ctx.send(self._archivist, Batch(tuple(self.inputs), events))
+            self.inputs.clear()

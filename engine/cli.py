@@ -1,7 +1,8 @@
 """The command line, and the only place that prints.
 
 Exit codes: 0 done, 1 the strategy failed, 2 the usage or the input is wrong, 70 the engine itself
-failed, 130 interrupted, 141 whoever read the output went away, 143 terminated.
+failed, 75 the database does not answer (run again to go on), 130 interrupted, 141 whoever read the
+output went away, 143 terminated.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from engine.cli_risk import printable, risk
-from engine.errors import ConfigError, InputError, StrategyError
+from engine.cli_summary import going_lines, summary_lines
+from engine.errors import ConfigError, InputError, StoreError, StrategyError
 
 if TYPE_CHECKING:
     from engine.research.result import BacktestResult
+    from engine.session import Going
 
 __all__ = ["app", "main"]
 
@@ -160,15 +162,17 @@ def run(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Run the engine under a profile; the options are those of its command."""
+    """Run the engine under a profile; a paper run goes on where it was stopped or killed."""
     from engine.config import profile_base
 
-    base = profile_base(profile)
-    if base != "backtest":
-        raise ConfigError(f"profile {base!r} cannot be run; this release runs: backtest")
     if strategy is None:
         raise ConfigError("name a strategy: engine run path/to/file.py:ClassName --profile ...")
-    return backtest(
+    commands = {"backtest": backtest, "paper": paper}
+    command = commands.get(profile_base(profile))
+    if command is None:
+        runs = ", ".join(commands)
+        raise ConfigError(f"profile {profile!r} cannot be run; this release runs: {runs}")
+    return command(
         strategy,
         data=data,
         symbols=symbols,
@@ -182,6 +186,53 @@ def run(
         out=out,
         json=json,
     )
+
+
+def paper(
+    strategy: str,
+    *,
+    data: list[Path] | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    cash: float | None,
+    profile: str,
+    limits: Path | None,
+    on_bad_data: str | None,
+    settings: list[str] | None,
+    out: Path | None,
+    json: bool,
+) -> int:
+    """Carry a strategy through market data in real time, from where its run was."""
+    from engine.session import paper as run
+
+    def told(going: Going) -> None:
+        for line in going_lines(going):
+            sys.stderr.write(f"{printable(line)}\n")
+
+    changes = _settings(settings, on_bad_data)
+    printing = redirect_stdout(sys.stderr) if json else nullcontext()
+    try:
+        with printing, _Progress(quiet=json) as progress:
+            result = run(
+                strategy,
+                [str(path) for path in data or _configured_paths(profile, limits, changes)],
+                symbols=_names(symbols),
+                start=start,
+                end=end,
+                cash=cash,
+                profile=profile,
+                limits=limits,
+                settings=changes,
+                out=out,
+                progress=progress,
+                going=None if json else told,
+            )
+    except KeyboardInterrupt as stopped:
+        code = 143 if isinstance(stopped, _Terminated) else 130
+        return _fail(code, "stopped; run the same command again to go on")
+    _show(result, out, json)
+    return 0
 
 
 def _settings(pairs: list[str] | None, on_bad_data: str | None) -> dict[str, Any]:
@@ -256,95 +307,6 @@ def _show(result: BacktestResult, out: Path | None, as_json: bool) -> None:
         print(line)
 
 
-def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:
-    """Render a result for people: headline figures, denials, what was dropped and written."""
-    s = result.summary
-    closed = result.statistics["trades"]
-
-    def percent(key: str) -> str:
-        return "n/a" if s[key] is None else f"{100 * s[key]:.2f} %"
-
-    def number(key: str) -> str:
-        return "n/a" if s[key] is None else f"{s[key]:,.2f}"
-
-    rows = [
-        ("strategy", f"{s['strategy']} on {_listed(s['symbols'])}"),
-        ("period", f"{s['start'][:10]} to {s['end'][:10]}, {_count(s['bars'], result.data.kind)}"),
-        ("final equity", f"{number('final_equity')} from {number('initial_cash')}"),
-        ("total return", f"{percent('total_return')} (buy and hold {percent('benchmark_return')})"),
-        ("CAGR", percent("cagr")),
-        ("Sharpe / Sortino", f"{number('sharpe_ratio')} / {number('sortino_ratio')}"),
-        ("max drawdown", percent("max_drawdown")),
-        ("trades", f"{closed:,} closed, {percent('win_rate')} won; {s['trades'] - closed:,} open"),
-        ("profit factor", number("profit_factor")),
-        ("costs", number("total_costs")),
-        ("orders", f"{s['orders']:,}, {_count(s['fills'], 'fill')}, {s['denied']:,} denied"),
-    ]
-    lines = [f"  {name:<18}{value}" for name, value in rows]
-    lines += _denials(result)
-    lines += _risk_events(result)
-    lines += [f"  note              {note}" for note in result.notes]
-    if len(result.dropped):
-        count = sum(result.data.dropped_counts.values())
-        shown = result.dropped.head(10)
-        of = f", the first {len(shown)} of them" if count > len(shown) else ""
-        lines.append(f"  dropped           {_count(count, 'bad row')}{of}:")
-        lines += [
-            f"    {row['file']}, row {row['row']}: {row['detail']} [{row['rule']}]"
-            for row in shown.iter_rows(named=True)
-        ]
-    rate = s["bars"] / s["elapsed_s"] if s["elapsed_s"] else 0.0
-    lines.append(
-        f"  run hash          {s['run_hash'][:16]}  ({s['elapsed_s']:.2f} s, {rate:,.0f}/s)"
-    )
-    if out is not None:
-        page = result.manifest["profile"]["report"]["html"]
-        lines.append(f"  written to        {out}/{f'  (open {out}/report.html)' if page else ''}")
-    return [printable(line) for line in lines]
-
-
-def _listed(symbols: list[str]) -> str:
-    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in symbols[:8]]
-    more = f" and {len(symbols) - 8:,} more" if len(symbols) > 8 else ""
-    return ", ".join(names) + more
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _denials(result: BacktestResult) -> list[str]:
-    counts = result.verdicts["code"].drop_nulls().value_counts(sort=True)
-    lines = []
-    for row in counts.iter_rows(named=True):
-        first = result.verdicts.filter(code=row["code"]).head(1)
-        lines.append(f"    denied {row['count']:,} x {row['code']}: {first['detail'][0]}")
-    return lines
-
-
-def _risk_events(result: BacktestResult) -> list[str]:
-    """Count the warnings and halts of a run by type, and tell of the first halt of each.
-
-    Denied orders are told of by their codes.
-    """
-    events = result.risk_events.remove(severity="INFO")
-    if events.is_empty():
-        return []
-    rows = list(events.iter_rows(named=True))
-    severities = Counter(row["severity"] for row in rows)
-    told = ", ".join(f"{severities[s]:,} {s}" for s in ("CRITICAL", "WARNING") if severities[s])
-    kinds = Counter((row["severity"], row["event_type"]) for row in rows)
-    first = {(row["severity"], row["event_type"]): row for row in reversed(rows)}
-    lines = [f"  risk events       {told}"]
-    for kind in sorted(kinds, key=lambda each: each[0]):  # CRITICAL first
-        severity, event_type = kind
-        line = f"    {severity} {kinds[kind]:,} x {event_type}"
-        if severity == "CRITICAL":
-            line += f": {first[kind]['ts']:%Y-%m-%d %H:%M} {first[kind]['description']}"
-        lines.append(line)
-    return lines
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -367,6 +329,8 @@ def _run(arguments: list[str] | None) -> int:
     except StrategyError as error:
         sys.stderr.write(error.traceback)
         return _fail(1, str(error))
+    except StoreError as error:
+        return _fail(75, f"{error}; run the same command again to go on")
     except _Terminated:
         return _fail(143, "terminated; nothing was written")
     except KeyboardInterrupt:

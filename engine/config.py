@@ -31,6 +31,8 @@ from engine.errors import ConfigError
 __all__ = ["Config", "DataConfig", "load_config", "parse_settings", "profile_base"]
 
 ENVIRONMENT_PREFIX = "TETRAD_"
+ALIASES = {"DATABASE_URL": "store.url"}
+"""Environment variables that mean a setting under a name of their own."""
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,15 +119,53 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The run itself.
 
     Attributes:
+        name: what a run that outlives its process is kept under; that of the strategy when None.
         seed: permutes market events of equal time; None keeps the order of the symbols.
         chunk_rows: market events read at a time; a few thousand stay in the processor's cache.
         latch: file that keeps the trading state, so that what was halted stays halted when the
             engine starts again; None starts ACTIVE.
     """
 
+    name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     seed: int | None = None
     chunk_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
     latch: str | None = None
+
+
+class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How market data files are played to a run in real time.
+
+    Attributes:
+        speed: seconds of the data in a real second, or ``"max"``: as fast as it goes.
+    """
+
+    speed: Literal["max"] | Annotated[float, Meta(gt=0)] = "max"
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a run that outlives its process is kept.
+
+    Attributes:
+        url: a PostgreSQL server (also ``DATABASE_URL``); None starts one of our own in ``folder``.
+        folder: where that one keeps its data.
+        timeout: longest that the server may take to connect or to answer, in seconds.
+        start_timeout: longest that our own server may take to start or to stop, in seconds.
+    """
+
+    url: str | None = None
+    folder: str = "tetrad-data"
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
+    start_timeout: Annotated[float, Meta(ge=1, le=600)] = 30.0
+
+
+class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is done about an execution from time to time.
+
+    Attributes:
+        position_check_interval: time between snapshots of positions, in seconds of market time.
+    """
+
+    position_check_interval: Annotated[float, Meta(ge=1)] = 60.0
 
 
 class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +197,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     indicators: IndicatorsConfig = IndicatorsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     run: RunConfig = RunConfig()
+    feed: FeedConfig = FeedConfig()
+    store: StoreConfig = StoreConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     report: ReportConfig = ReportConfig()
 
 
@@ -306,7 +349,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             settings[key] = _value(text)
-    return _nested(settings)
+    given = {key: environment[name] for name, key in ALIASES.items() if environment.get(name)}
+    return _nested({**given, **settings})
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@
     │   ├── UnknownSymbolError
     │   └── StrategyLoadError the strategy file or class cannot be used
     ├── StrategyError         user code raised; exit code 1, keeps the traceback and the event
+    ├── StoreError            the database does not answer or refuses; exit code 75, run again
     ├── EngineHaltedError     the runtime stopped itself, did not start or is over
     └── InvariantError        a bug of ours: an impossible transition, an unbalanced entry
 
@@ -73,6 +74,10 @@ class StrategyError(TetradError):
         self.event = event
         self.error = error
         self.traceback = traceback
+
+
+class StoreError(TetradError):
+    """The store of a run does not answer or refuses; what it had confirmed is kept."""
 
 
 class EngineHaltedError(TetradError):

@@ -10,16 +10,27 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+
 from engine.domain.events import StrategyFailed
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
+from engine.runtime.inputs import Batch, Input
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-__all__ = ["Journal", "LatchStore", "MarketHistory", "RunRecord"]
+__all__ = [
+    "Journal",
+    "LatchStore",
+    "MarketHistory",
+    "RunHeader",
+    "RunRecord",
+    "RunState",
+    "RunStore",
+]
 
 
 class MarketHistory(Protocol):
@@ -162,3 +173,82 @@ class RunRecord(Journal, Protocol):
 
     def ends(self) -> pl.DataFrame:
         """Give every end of an order other than its last fill, with its status and reason."""
+
+
+class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run that outlives its process was begun with; it goes on under nothing else.
+
+    Attributes:
+        name: the run.
+        profile: name of the shipped profile.
+        strategy_ids: its strategies.
+        settings: every setting that decides what the run does, as plain data.
+        instruments: what can be traded, with scales.
+        data_hash: hash of the market data it replays; empty for a live feed.
+        ts_start: time at which its actors first started, UTC nanoseconds.
+        held: the trading state it began with.
+    """
+
+    name: str
+    profile: str
+    strategy_ids: tuple[str, ...]
+    settings: dict[str, Any]
+    instruments: tuple[Instrument, ...]
+    data_hash: str
+    ts_start: int
+    held: dict[str, Hold]
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come.
+
+    Attributes:
+        header: what it was begun with.
+        inputs: how many inputs are kept.
+        events_hash: SHA-256 over the events that came of them, in hex; empty without any.
+        completed: whether it has ended for good.
+    """
+
+    header: RunHeader
+    inputs: int
+    events_hash: str
+    completed: bool
+
+
+class RunStore(Protocol):
+    """Keeps what entered a run and what came of it, durably; one thread at a time may use it."""
+
+    def open(self, header: RunHeader) -> RunState:
+        """Take a run for this process, beginning it if it is not there yet.
+
+        Raises:
+            StoreError: the store does not answer, or would not keep what it confirms.
+            ConfigError: another engine has the run.
+        """
+
+    def history(self) -> Iterator[Input]:
+        """Give what entered the run, in order.
+
+        Raises:
+            StoreError: what is kept is not what was written.
+        """
+
+    def recall(self, events: Sequence[Any]) -> None:
+        """Take in the events that the history has brought about again."""
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        """Keep batches, durably; all of them or nothing.
+
+        Raises:
+            StoreError: they are not known to be kept; the run must be opened anew.
+        """
+
+    def complete(self) -> None:
+        """Note that the run has ended for good.
+
+        Raises:
+            StoreError: it is not known to be noted.
+        """
+
+    def close(self) -> None:
+        """Let the run go. May be called again."""

@@ -29,7 +29,7 @@ from engine.wiring import (
     routes,
 )
 
-__all__ = ["backtest", "columns_of", "run_backtest", "simulate"]
+__all__ = ["backtest", "columns_of", "resolve", "run_backtest", "simulate"]
 
 _MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 
@@ -73,6 +73,31 @@ def backtest(
         InputError: a setting, the strategy file or the data are unusable.
         StrategyError: a hook of the strategy raised; it carries the traceback.
     """
+    config, cls, reference = resolve(
+        strategy, data, symbols=symbols, start=start, end=end, cash=cash, profile=profile,
+        limits=limits, settings=settings,
+    )  # fmt: skip
+    if out is not None:
+        out = check_folder(out)  # absolute: a strategy may change the directory
+    result = run_backtest(config, cls, progress=progress, reference=reference)
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def resolve(
+    strategy: str | type[Strategy],
+    data: str | Path | Sequence[str | Path],
+    *,
+    symbols: Sequence[str] | None,
+    start: str | None,
+    end: str | None,
+    cash: float | None,
+    profile: str | Path,
+    limits: str | Path | None,
+    settings: Mapping[str, Any] | None,
+) -> tuple[Config, type[Strategy], str | None]:
+    """Give the profile, the strategy's class and its name from anywhere; see :func:`backtest`."""
     changes = dict(settings or {})
     paths = [data] if isinstance(data, str | Path) else list(data)
     changes["data.paths"] = [str(path) for path in paths]
@@ -80,15 +105,10 @@ def backtest(
     changes |= {key: value for key, value in given.items() if value is not None}
     if symbols is not None:
         changes["data.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
-    if out is not None:
-        out = check_folder(out)  # absolute: a strategy may change the directory
     config = load_config(profile, limits=limits, environment=os.environ, settings=changes)
-    reference = absolute_reference(strategy) if isinstance(strategy, str) else None
-    cls = load_strategy(strategy) if isinstance(strategy, str) else strategy
-    result = run_backtest(config, cls, progress=progress, reference=reference)
-    if out is not None:
-        result.save(out)
-    return result
+    if isinstance(strategy, str):
+        return config, load_strategy(strategy), absolute_reference(strategy)
+    return config, strategy, None
 
 
 def run_backtest(

@@ -249,6 +249,7 @@ def _manifest(
     paths: Sequence[str],
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
+    del resolved["store"]  # where it was kept says nothing about it, and may hold a password
     cls = type(strategy)
     return {
         "run_hash": journal.hash,

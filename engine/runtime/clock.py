@@ -14,6 +14,8 @@ from typing import Protocol
 __all__ = ["Clock", "EventClock", "ReplayClock", "WallClock"]
 
 NS = 1_000_000_000
+HELD_UP_S = 0.001
+"""How soon a time that only an event not yet fed holds up is looked at again."""
 
 
 class Clock(Protocol):
@@ -63,6 +65,9 @@ class EventClock:
 class ReplayClock:
     """Runs from a moment of the past at a multiple of real speed.
 
+    It never reaches the time of an event that has not been fed, and stands still while nobody
+    knows the next: a timer of the same time comes after the event, as in the simulation.
+
     Args:
         start_ts: the moment it starts at, UTC nanoseconds.
         speed: seconds of replay in a real second, above zero.
@@ -71,21 +76,33 @@ class ReplayClock:
     def __init__(self, start_ts: int, speed: float) -> None:
         if not speed > 0:
             raise ValueError(f"speed of a replay must be above 0, got {speed}")
-        self._start_ts = start_ts
         self._speed = speed
+        self.go_on(start_ts)
+
+    def go_on(self, ts: int) -> None:
+        """Run on from another moment: a run that is gone on with begins in the middle."""
+        self._start_ts = ts
+        self._next_ts = ts + 1
         self._began = time.monotonic_ns()
 
     def now(self) -> int:
         """Give the replayed time."""
+        return min(self._passed(), self._next_ts - 1)
+
+    def _passed(self) -> int:
         return self._start_ts + int((time.monotonic_ns() - self._began) * self._speed)
 
     def wait_s(self, ts: int) -> float | None:
         """Give the real seconds until a replayed time."""
-        return (ts - self.now()) / NS / self._speed
+        if ts <= self.now():
+            return 0.0
+        # When only the next event is in the way, whoever feeds it waits for the same moment.
+        return max((ts - self._passed()) / NS / self._speed, HELD_UP_S)
 
     def advance(self, ts: int) -> float:
         """Give how long the feeder must wait for the time of the event to come."""
-        return max(0.0, (ts - self.now()) / NS / self._speed)
+        self._next_ts = max(self._next_ts, ts)
+        return max(0.0, (ts - self._passed()) / NS / self._speed)
 
 
 class WallClock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.actor import Actor
 from engine.runtime.cell import MARKET_TYPES, NEVER, Cell, Routes
 from engine.runtime.clock import Clock
+from engine.runtime.inputs import Finished, Input, Started, Ticked, Told
 from engine.runtime.mailbox import Mailbox, MailboxRules
 from engine.runtime.supervision import (
     CellFailed,
@@ -41,6 +42,9 @@ BATCH_MAX = 1024
 Send = Callable[[str, Any, int], None]
 """Carries a message to an actor of another cell: ``(actor, message, time of the sender)``."""
 
+Tap = Callable[[Input], None]
+"""Sees everything that enters a cell, just before it is handled."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSpec:
@@ -52,6 +56,9 @@ class CellSpec:
         actors: makes its actors; called once to begin with and once for each restart.
         mailbox: limits of its inbox.
         restart: how often it may be built anew; None for the core, which never is.
+        tap: sees everything that enters it; None for a cell whose input nobody keeps.
+        history: gives what entered it in an earlier life, to be handled again when it starts:
+            nothing of that is told to other cells or the tap.
     """
 
     name: str
@@ -59,6 +66,8 @@ class CellSpec:
     actors: Callable[[], Sequence[Actor]]
     mailbox: MailboxRules
     restart: RestartRules | None
+    tap: Tap | None = None
+    history: Callable[[], Iterable[Input]] | None = None
 
     def __post_init__(self) -> None:
         if (self.restart is None) != (self.role is Role.CORE):
@@ -85,16 +94,25 @@ class Run:
             mailbox.release()
 
 
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run ``on_start``; it is asked, so that a failure reaches whoever starts the engine."""
+
+    ts: int
+    """Time at which the actors start, UTC nanoseconds."""
 
 
 class Tick:
     """A timer is due."""
 
 
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """Handle nothing after this: run ``on_stop`` and end."""
+    """Handle nothing after this and end."""
+
+    closing: bool
+    """Whether it ends for good: due timers fire and ``on_stop`` runs. Otherwise it only leaves
+    off, in the state that a kill leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +165,8 @@ class CellLoop:
         self._busy_since = 0
         self._unbatched = 0
         self._early: deque[Any] = deque()
+        self._replaying = False
+        self._tap = spec.tap
         self._budget = None if spec.restart is None else RestartBudget(spec.restart)
         self._cell = self._make_cell(actors)
         self._receive: Mapping[type, Callable[[Any], Any]] = {
@@ -162,7 +182,8 @@ class CellLoop:
         send = self._run.send
 
         def outlet(actor: str, message: Any) -> None:
-            send(actor, message, self._cell.now)
+            if not self._replaying:
+                send(actor, message, self._cell.now)
 
         wait_s = self._run.clock.wait_s
 
@@ -218,6 +239,11 @@ class CellLoop:
         if self.state is not CellState.RUNNING:
             self._early.append(event)
             return
+        if self._tap is not None:
+            self._tap(event)
+        self._take_in(event)
+
+    def _take_in(self, event: MarketEvent) -> None:
         cell = self._cell
         ts = event.ts_event
         if cell.deadline < ts:
@@ -237,6 +263,8 @@ class CellLoop:
             self._early.append(parcel)
             return
         actor, message, ts = parcel
+        if self._tap is not None:
+            self._tap(Told(actor, message, ts))
         self._reach(ts)
         self._cell.deliver(actor, message)
 
@@ -248,11 +276,16 @@ class CellLoop:
             cell.now = ts
 
     def _on_tick(self, tick: Tick) -> None:
-        self._cell.fire_timers(self._run.clock.now() + 1)
+        now = self._run.clock.now()
+        if self._tap is not None:
+            self._tap(Ticked(now))
+        self._cell.fire_timers(now + 1)
 
     def _on_question(self, question: Question) -> Any:
-        cell = self._cell
-        self._reach(self._run.clock.now())
+        cell, now = self._cell, self._run.clock.now()
+        if self._tap is not None:
+            self._tap(Told(question.actor, question.message, now))
+        self._reach(now)
         # Typed as giving nothing; one that answers questions gives something all the same.
         handler: Callable[[Any], Any]
         handler = cell.actors[question.actor].handlers()[type(question.message)]
@@ -266,9 +299,32 @@ class CellLoop:
 
     def _on_start(self, start: Start) -> None:
         self.thread = threading.current_thread()
-        self._open(self._run.clock.now())
+        if self.spec.history is not None:
+            self._replay(self.spec.history())
+        if self.state is not CellState.RUNNING:
+            self._open(start.ts)
+
+    def _replay(self, history: Iterable[Input]) -> None:
+        """Handle again what an earlier life of the cell has handled."""
+        cell, tap = self._cell, self._tap
+        self._replaying, self._tap = True, None
+        handle: Mapping[type, Callable[[Any], Any]] = {
+            **dict.fromkeys(MARKET_TYPES, self._take_in),
+            Started: lambda started: self._open(started.ts),
+            Told: lambda told: self._on_parcel((told.actor, told.message, told.ts)),
+            Ticked: lambda ticked: cell.fire_timers(ticked.ts + 1),
+            Finished: lambda finished: self._close(finished.ts),
+        }
+        for number, entered in enumerate(history):
+            handle[type(entered)](entered)
+            if number % BATCH_MAX == 0:
+                cell.end_batch()
+        cell.end_batch()
+        self._replaying, self._tap = False, tap
 
     def _open(self, now: int) -> None:
+        if self._tap is not None:
+            self._tap(Started(now))
         self._cell.now = now
         self._cell.start()
         self.state = CellState.RUNNING
@@ -279,25 +335,32 @@ class CellLoop:
     # Endings.
 
     def _on_finish(self, finish: Finish) -> None:
-        self.finish()
+        self.finish(closing=finish.closing)
 
-    def finish(self) -> None:
-        """Fire the timers that are due, run every ``on_stop``, let nothing in any more."""
+    def finish(self, *, closing: bool = True) -> None:
+        """Let nothing in any more; when closing, fire due timers and run every ``on_stop``."""
         if self.is_over:
             return
         if self.state is CellState.STARTING:
             self._end(CellState.STOPPED)
             return
-        cell = self._cell
         try:
-            if not self._run.ending:
-                cell.fire_timers(max(cell.now, self._run.clock.now()) + 1)
-            cell.stop()
-            cell.end_batch()
+            if closing:
+                now = max(self._cell.now, self._run.clock.now())
+                ts = now if not self._run.ending else -1
+                if self._tap is not None:
+                    self._tap(Finished(ts))
+                self._close(ts)
+            self._cell.end_batch()
         except BaseException as error:
             self._fail(None, error, CellState.HALTED)
         else:
             self._end(CellState.STOPPED)
+
+    def _close(self, ts: int) -> None:
+        """Fire the timers up to a time, then run every ``on_stop``."""
+        self._cell.fire_timers(ts + 1)
+        self._cell.stop()
 
     def _end(self, state: CellState) -> None:
         self.state = state

@@ -251,7 +251,12 @@ class Mailbox:
             if wait is None:
                 return queue.get()
             if wait <= 0:
-                return self._tick
+                # What waits comes first: a message of a later time fires the timer anyway, one
+                # of an earlier time belongs before it.
+                try:
+                    return queue.get(False)
+                except Empty:
+                    return self._tick
             try:
                 return queue.get(True, min(wait, WAIT_MAX_S))
             except Empty:

@@ -155,8 +155,12 @@ class PykkaRuntime:
 
     # Life.
 
-    def start(self, *, timeout_s: float) -> None:
+    def start(self, *, timeout_s: float, at: int | None = None) -> None:
         """Start every cell and run every ``on_start``, cell by cell, in order.
+
+        Args:
+            timeout_s: how long it may take, seconds; handling a cell's history is part of it.
+            at: the time of the cells then, UTC nanoseconds; the clock's when None.
 
         Raises:
             EngineHaltedError: a cell did not start in time, or its ``on_start`` raised (then that
@@ -165,22 +169,24 @@ class PykkaRuntime:
         if self._refs:
             raise InvariantError("a runtime is started once")
         limit = time.monotonic() + timeout_s
+        start = Start(self._run.clock.now() if at is None else at)
         self._refs = {loop: CellActor.start(loop) for loop in self._loops}
         for loop, ref in self._refs.items():
             try:
-                ref.ask(Start(), timeout=max(0.0, limit - time.monotonic()))
+                ref.ask(start, timeout=max(0.0, limit - time.monotonic()))
             except (EngineHaltedError, pykka.Timeout) as error:
                 self._run.end()
                 self.stop(timeout_s=timeout_s)
                 what = f"within {timeout_s:g} s" if isinstance(error, pykka.Timeout) else error
                 raise EngineHaltedError(f"cell {loop.spec.name} did not start: {what}") from error
 
-    def stop(self, *, timeout_s: float) -> StopReport:
+    def stop(self, *, timeout_s: float, closing: bool = True) -> StopReport:
         """Stop cell by cell, the last first, each after all that waits in its mailbox.
 
-        Every cell fires the timers that are due and runs every ``on_stop``. One that has not
-        finished when the time is up is given up: what it had not handled becomes dead letters.
-        May be called again, and after a failure.
+        Every cell fires the timers that are due and runs every ``on_stop``, unless it only leaves
+        off (``closing`` is False) to go on in another process. One that has not finished when the
+        time is up is given up: what it had not handled becomes dead letters. May be called again,
+        and after a failure.
         """
         limit = time.monotonic() + timeout_s
         stuck: list[str] = []
@@ -189,7 +195,7 @@ class PykkaRuntime:
             if ref is None:
                 continue
             with suppress(pykka.ActorDeadError):
-                ref.tell(Finish())
+                ref.tell(Finish(closing))
             ref.actor_stopped.wait(max(0.0, limit - time.monotonic()))
             if loop.thread is not None:
                 loop.thread.join(max(0.0, limit - time.monotonic()))

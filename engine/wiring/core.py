@@ -1,8 +1,4 @@
-"""The composition root: a profile becomes actors, routes and a runtime.
-
-Modes differ only here and in the profile: which actors carry the edges, what the clock is and
-where orders go. The routes are one table.
-"""
+"""The trading core: its actors and the one table of who hears what."""
 
 from __future__ import annotations
 
@@ -129,6 +125,8 @@ def build_core(
     columns_of: ColumnsOf | None,
     journal: Journal,
     stop_run: Callable[[], None],
+    latch: LatchStore | None = None,
+    archivist: str | None = None,
 ) -> list[Actor]:
     """Build the actors of the trading core, in the order they start.
 
@@ -140,13 +138,15 @@ def build_core(
         columns_of: whole series for batch indicators; None computes them streaming.
         journal: where events are recorded.
         stop_run: ends the run (supervision policy ``stop``).
+        latch: keeps the trading state; the profile's own store when None.
+        archivist: name of the actor that keeps batches; None when nothing outlives the process.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     cash = cash_units(config.account.cash)
     shared: dict[str, Any] = {"instruments": by_symbol, "initial_cash": cash}
     calendar = config.data.calendar
-    store = latch_store(config)
-    latch = TradingLatch(store.load())
+    store = latch_store(config) if latch is None else latch
+    state = TradingLatch(store.load())
     hosts = [
         StrategyHost(
             host_name(strategy_id),
@@ -170,7 +170,7 @@ def build_core(
             limits=config.risk,
             calendar=calendar,
             router=ROUTER,
-            latch=latch,
+            latch=state,
             store=store,
             **shared,
         ),
@@ -179,7 +179,7 @@ def build_core(
             ROUTER,
             venue=VENUE,
             gate=GATE,
-            latch=latch,
+            latch=state,
             intent_ttl=bounds(config.risk).intent_ttl,
             keep_closed=config.orders.keep_closed,
         ),
@@ -192,7 +192,7 @@ def build_core(
         ),
         Ledger(LEDGER, currency=config.account.currency, **shared),
         Controller(CONTROLLER, stop_run=stop),
-        Recorder(RECORDER, journal=journal),
+        Recorder(RECORDER, journal=journal, archivist=archivist),
     ]
 
 

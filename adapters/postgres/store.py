@@ -1,0 +1,246 @@
+"""The store of a run in PostgreSQL.
+
+What entered the core, what came of it and the rows about it are one transaction; many small
+batches share one, so durability does not cost throughput. The connection holds the run's lock: a
+second engine with the same run is refused, and one that has lost its connection can write nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from adapters.postgres.migrations import migrate
+from adapters.postgres.projection import Projection, execution_id
+from engine import faults
+from engine.codec import decode_inputs, encode_inputs
+from engine.errors import ConfigError, StoreError
+from engine.ports import RunHeader, RunState
+from engine.runtime.inputs import Batch, Input
+
+__all__ = ["PostgresStore"]
+
+PAGE_ROWS = 256
+_JOURNAL: LiteralString = """
+INSERT INTO strategy_worker.journal
+    (run_name, batch, first_input, inputs, events, record, events_hash, hash)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class PostgresStore:
+    """Keeps one run; one thread at a time may use it.
+
+    Args:
+        conninfo: how to reach the server, a URL or a libpq connection string.
+        timeout_s: how long connecting and any one statement may take, seconds.
+        snapshot_ns: time between snapshots of positions, nanoseconds of market time.
+    """
+
+    def __init__(self, conninfo: str, *, timeout_s: float, snapshot_ns: int) -> None:
+        self._conninfo = conninfo
+        self._timeout_s = timeout_s
+        self._snapshot_ns = snapshot_ns
+        self._connection: psycopg.Connection | None = None
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._sha = hashlib.sha256()
+
+    def open(self, header: RunHeader) -> RunState:
+        """Take the run for this process, beginning it if it is not there yet.
+
+        Raises:
+            StoreError: the database does not answer, or keeps commits less than durably.
+            ConfigError: another engine has the run, or it was begun under other settings.
+        """
+        try:
+            self._connection = connection = self._connect()
+            self._require_durable(connection)
+            migrate(connection)
+            self._take(connection, header.name)
+            return self._begin(connection, header)
+        except psycopg.Error as error:
+            raise StoreError(f"the database refuses: {_said(error)}") from error
+
+    def _connect(self) -> psycopg.Connection:
+        milliseconds = max(1, round(self._timeout_s * 1000))
+        try:
+            return psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                application_name="tetrad",
+                connect_timeout=max(2, round(self._timeout_s)),
+                options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+                f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC",
+                tcp_user_timeout=milliseconds,
+                keepalives_idle=2,
+                keepalives_interval=1,
+                keepalives_count=2,
+            )
+        except psycopg.Error as error:
+            raise StoreError(
+                f"the database does not answer: {_said(error)}; is it running, and is store.url "
+                "right?"
+            ) from error
+
+    def _require_durable(self, connection: psycopg.Connection) -> None:
+        for name in _DURABLE:
+            row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+            if row is not None and row[0] in ("off", "local"):
+                raise StoreError(
+                    f"the database has {name} = {row[0]}: what it confirms could be lost; set it on"
+                )
+
+    def _take(self, connection: psycopg.Connection, name: str) -> None:
+        row = connection.execute(
+            "SELECT pg_try_advisory_lock(hashtext('tetrad.run'), hashtext(%s))", [name]
+        ).fetchone()
+        if row is None or not row[0]:
+            raise ConfigError(
+                f"run {name!r} is at work in another engine: stop that one, or begin another run "
+                "with --set run.name=NAME"
+            )
+
+    def _begin(self, connection: psycopg.Connection, header: RunHeader) -> RunState:
+        name = header.name
+        row = connection.execute(
+            "SELECT header, status FROM strategy_worker.runs WHERE run_name = %s", [name]
+        ).fetchone()
+        if row is None:
+            with connection.transaction():
+                connection.execute(
+                    "INSERT INTO strategy_worker.runs (run_name, profile, header) "
+                    "VALUES (%s, %s, %s)",
+                    [name, header.profile, Jsonb(msgspec.to_builtins(header))],
+                )
+                for strategy_id in header.strategy_ids:
+                    connection.execute(
+                        "INSERT INTO strategy_worker.strategy_executions "
+                        "(execution_id, strategy_id, config, run_name) VALUES (%s, %s, %s, %s)",
+                        [execution_id(name, strategy_id), strategy_id,
+                         Jsonb(header.settings), name],
+                    )  # fmt: skip
+            kept, status = header, "RUNNING"
+        else:
+            kept, status = msgspec.convert(row[0], RunHeader), row[1]
+        self._header = kept
+        by_symbol = {instrument.symbol: instrument for instrument in kept.instruments}
+        self._projection = Projection(name, kept.strategy_ids, by_symbol, self._snapshot_ns)
+        return self._state(connection, kept, status)
+
+    def _state(self, connection: psycopg.Connection, kept: RunHeader, status: str) -> RunState:
+        last = connection.execute(
+            "SELECT batch, first_input + inputs, events_hash, hash FROM strategy_worker.journal "
+            "WHERE run_name = %s ORDER BY batch DESC LIMIT 1",
+            [kept.name],
+        ).fetchone()
+        batch, inputs, events_hash, chain = last or (-1, 0, b"", b"")
+        self._batch, self._inputs, self._chain = batch + 1, inputs, chain
+        return RunState(
+            header=kept,
+            inputs=inputs,
+            events_hash=events_hash.hex(),
+            completed=status == "COMPLETED",
+        )
+
+    def history(self) -> Iterator[Input]:
+        """Give what entered the run, in order, with the hash chain checked on the way.
+
+        Raises:
+            StoreError: a row is missing or not what was written.
+        """
+        connection, chain, inputs, batch = self._working(), b"", 0, 0
+        while batch < self._batch:
+            rows = connection.execute(
+                "SELECT batch, first_input, inputs, record, events_hash, hash "
+                "FROM strategy_worker.journal WHERE run_name = %s AND batch >= %s "
+                "ORDER BY batch LIMIT %s",
+                [self._header.name, batch, PAGE_ROWS],
+            ).fetchall()
+            if not rows:
+                raise self._damaged(batch)
+            for number, first, count, record, events_hash, kept in rows:
+                found = _link(chain, record, events_hash)
+                if number != batch or first != inputs or found != kept:
+                    raise self._damaged(batch)
+                entered = decode_inputs(record)
+                if len(entered) != count:
+                    raise self._damaged(batch)
+                yield from entered
+                chain, batch, inputs = kept, batch + 1, inputs + count
+
+    def _damaged(self, batch: int) -> StoreError:
+        return StoreError(
+            f"batch {batch} of run {self._header.name!r} is not what was written: the journal in "
+            "the database is damaged; restore it from a backup"
+        )
+
+    def recall(self, events: Sequence[Any]) -> None:
+        """Take in the events that the history has brought about again."""
+        self._sha.update(b"".join(map(self._encode, events)))
+        self._projection.recall(events)
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        """Keep batches, durably, in one transaction; all of it or nothing.
+
+        Raises:
+            StoreError: it is not known to be kept; the run must be opened anew.
+        """
+        inputs = [entered for batch in batches for entered in batch.inputs]
+        events = [event for batch in batches for event in batch.events]
+        record = encode_inputs(inputs)
+        self._sha.update(b"".join(map(self._encode, events)))
+        events_hash = self._sha.digest()
+        chain = _link(self._chain, record, events_hash)
+        row = [self._header.name, self._batch, self._inputs, len(inputs), len(events), record,
+               events_hash, chain]  # fmt: skip
+        connection = self._working()
+        faults.point("store.before_commit")
+        try:
+            with connection.transaction(), connection.pipeline(), connection.cursor() as cursor:
+                cursor.execute(_JOURNAL, row)
+                self._projection.apply(cursor, inputs, events)
+                faults.point("store.in_transaction")
+        except psycopg.Error as error:
+            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
+        faults.point("store.committed")
+        self._batch, self._inputs, self._chain = self._batch + 1, self._inputs + len(inputs), chain
+
+    def complete(self) -> None:
+        """Note that the run has ended for good.
+
+        Raises:
+            StoreError: it is not known to be noted.
+        """
+        connection = self._working()
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE strategy_worker.runs SET status = 'COMPLETED' WHERE run_name = %s",
+                    [self._header.name],
+                )
+                self._projection.end(cursor, "completed")
+        except psycopg.Error as error:
+            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
+
+    def close(self) -> None:
+        """Let the run go. May be called again."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _working(self) -> psycopg.Connection:
+        if self._connection is None:
+            raise StoreError("the store has not been opened")
+        return self._connection
+
+
+def _link(before: bytes, record: bytes, events_hash: bytes) -> bytes:
+    return hashlib.sha256(before + record + events_hash).digest()
+
+
+def _said(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,35 @@
+"""Named points at which a test can kill the process, to prove that nothing is lost there.
+
+``TETRAD_CRASH=store.committed:2`` kills it with SIGKILL when it reaches that point the second
+time. Without the variable a point is one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+__all__ = ["POINTS", "point"]
+
+POINTS = (
+    "session.opened",
+    "session.recovered",
+    "store.before_commit",
+    "store.in_transaction",
+    "store.committed",
+    "session.ended",
+    "session.completed",
+)
+"""Every point, in the order a run comes by them."""
+
+_at, _, _count = os.environ.get("TETRAD_CRASH", "").partition(":")
+_left = int(_count) if _count.isdigit() else 1
+
+
+def point(name: str) -> None:
+    """Die here when the environment asks for it."""
+    global _left  # noqa: PLW0603 - one process dies once
+    if name == _at:
+        _left -= 1
+        if not _left:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,33 @@
+"""The composition root: a profile becomes actors, routes and a runtime.
+
+Modes differ only here and in the profile: which actors carry the edges, what the clock is and
+where orders go. Nobody else sees both actors and adapters.
+"""
+
+from __future__ import annotations
+
+from engine.wiring.core import (
+    CONTROLLER,
+    KIND_TYPES,
+    RECORDER,
+    build_core,
+    build_risk_core,
+    host_name,
+    latch_store,
+    new_record,
+    open_history,
+    routes,
+)
+
+__all__ = [
+    "CONTROLLER",
+    "KIND_TYPES",
+    "RECORDER",
+    "build_core",
+    "build_risk_core",
+    "host_name",
+    "latch_store",
+    "new_record",
+    "open_history",
+    "routes",
+]
