@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from engine.cli_db import db
 from engine.cli_risk import printable, risk
 from engine.cli_summary import going_lines, summary_lines
 from engine.errors import ConfigError, InputError, StoreError, StrategyError
@@ -50,6 +51,7 @@ _REFERENCE = (
     "path/to/file.py:ClassName (a file with one class needs no name), or a registered name."
 )
 app.command(risk)
+app.command(db)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[
@@ -228,6 +230,8 @@ def paper(
                 progress=progress,
                 going=None if json else told,
             )
+    except StoreError as error:
+        return _fail(75, f"{error}; run the same command again to go on")
     except KeyboardInterrupt as stopped:
         code = 143 if isinstance(stopped, _Terminated) else 130
         return _fail(code, "stopped; run the same command again to go on")
@@ -330,7 +334,7 @@ def _run(arguments: list[str] | None) -> int:
         sys.stderr.write(error.traceback)
         return _fail(1, str(error))
     except StoreError as error:
-        return _fail(75, f"{error}; run the same command again to go on")
+        return _fail(75, str(error))
     except _Terminated:
         return _fail(143, "terminated; nothing was written")
     except KeyboardInterrupt:

@@ -134,15 +134,20 @@ class EmbeddedPostgres:
         """Stop a server that outlived its engine: nobody else holds the folder's lock."""
         try:
             pid = int((self._data / "postmaster.pid").read_text().split()[0])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError, IndexError):
             return
-        if str(self._data).encode() not in command:
-            return
-        os.kill(pid, signal.SIGINT)
         limit = time.monotonic() + self._timeout_s
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < limit:
+        if self._serves(pid):
+            os.kill(pid, signal.SIGINT)
+        while self._serves(pid) and time.monotonic() < limit:
             threading.Event().wait(POLL_S)
+
+    def _serves(self, pid: int) -> bool:
+        """Say whether a process is a server of this folder; one that has ended is not."""
+        try:
+            return str(self._data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
     def _socket_folder(self) -> Path:
         if len(str(self._data).encode()) <= SOCKET_PATH_MAX:

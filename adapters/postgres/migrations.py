@@ -65,6 +65,9 @@ def migrate(
             applied, or the user may not create it.
     """
     wanted = migrations() if files is None else files
+    # Looked at first: a user who may only use the schema need not be able to create it.
+    if _is_current(connection, wanted):
+        return []
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
@@ -80,6 +83,15 @@ def migrate(
             f"this user may not create the schema {SCHEMA}: {error.diag.message_primary}; let one "
             "that may run: engine db migrate"
         ) from error
+
+
+def _is_current(connection: psycopg.Connection, wanted: Sequence[Migration]) -> bool:
+    row = connection.execute("SELECT to_regclass(%s)", [f"{SCHEMA}.schema_migrations"]).fetchone()
+    if row is None or row[0] is None:
+        return False
+    there = _there(connection)
+    _compare(there, wanted)
+    return all(file.version in there for file in wanted)
 
 
 def _apply(connection: psycopg.Connection, wanted: Sequence[Migration]) -> list[Migration]:

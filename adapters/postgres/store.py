@@ -23,7 +23,7 @@ from engine.errors import ConfigError, StoreError
 from engine.ports import RunHeader, RunState
 from engine.runtime.inputs import Batch, Input
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "connect"]
 
 PAGE_ROWS = 256
 _JOURNAL: LiteralString = """
@@ -31,6 +31,36 @@ INSERT INTO strategy_worker.journal
     (run_name, batch, first_input, inputs, events, record, events_hash, hash)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
+    """Reach a server; each statement then has its deadline, and a dead peer is noticed.
+
+    Args:
+        conninfo: a URL or a libpq connection string.
+        timeout_s: longest that connecting (2 s at least) and any one statement may take, seconds.
+
+    Raises:
+        StoreError: it does not answer.
+    """
+    milliseconds = max(1, round(timeout_s * 1000))
+    try:
+        return psycopg.connect(
+            conninfo,
+            autocommit=True,
+            application_name="tetrad",
+            connect_timeout=max(2, round(timeout_s)),
+            options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC",
+            tcp_user_timeout=milliseconds,
+            keepalives_idle=2,
+            keepalives_interval=1,
+            keepalives_count=2,
+        )
+    except psycopg.Error as error:
+        raise StoreError(
+            f"the database does not answer: {_said(error)}; is it running, and is store.url right?"
+        ) from error
 
 
 class PostgresStore:
@@ -58,34 +88,13 @@ class PostgresStore:
             ConfigError: another engine has the run, or it was begun under other settings.
         """
         try:
-            self._connection = connection = self._connect()
+            self._connection = connection = connect(self._conninfo, timeout_s=self._timeout_s)
             self._require_durable(connection)
             migrate(connection)
             self._take(connection, header.name)
             return self._begin(connection, header)
         except psycopg.Error as error:
             raise StoreError(f"the database refuses: {_said(error)}") from error
-
-    def _connect(self) -> psycopg.Connection:
-        milliseconds = max(1, round(self._timeout_s * 1000))
-        try:
-            return psycopg.connect(
-                self._conninfo,
-                autocommit=True,
-                application_name="tetrad",
-                connect_timeout=max(2, round(self._timeout_s)),
-                options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-                f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC",
-                tcp_user_timeout=milliseconds,
-                keepalives_idle=2,
-                keepalives_interval=1,
-                keepalives_count=2,
-            )
-        except psycopg.Error as error:
-            raise StoreError(
-                f"the database does not answer: {_said(error)}; is it running, and is store.url "
-                "right?"
-            ) from error
 
     def _require_durable(self, connection: psycopg.Connection) -> None:
         for name in _DURABLE:

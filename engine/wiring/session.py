@@ -10,8 +10,9 @@ from actors.archivist import Archivist
 from actors.recorder import RECORDED, Recorder
 from adapters.memory.latch import BegunLatchStore
 from adapters.postgres.embedded import EmbeddedPostgres
-from adapters.postgres.store import PostgresStore
-from engine.config import Config
+from adapters.postgres.migrations import migrate
+from adapters.postgres.store import PostgresStore, connect
+from engine.config import Config, StoreConfig
 from engine.domain.commands import KillSwitch
 from engine.domain.latch import Hold
 from engine.domain.market import Bar, Quote, Trade
@@ -26,7 +27,7 @@ from engine.runtime.pykka_runtime import CellSpec, PykkaRuntime
 from engine.runtime.supervision import Role
 from engine.wiring.core import latch_store
 
-__all__ = ["ARCHIVE", "ARCHIVIST", "build_runtime", "open_store", "run_latch"]
+__all__ = ["ARCHIVE", "ARCHIVIST", "build_runtime", "migrate_store", "open_store", "run_latch"]
 
 ARCHIVE = "archive"
 ARCHIVIST = "archivist"
@@ -39,6 +40,19 @@ _SECOND = 1_000_000_000
 
 
 @contextmanager
+def _database(settings: StoreConfig) -> Iterator[str]:
+    """Give the connection string of a profile's server, one of our own when it names none."""
+    if settings.url is not None:
+        yield settings.url
+        return
+    embedded = EmbeddedPostgres(Path(settings.folder), timeout_s=settings.start_timeout)
+    try:
+        yield embedded.start()
+    finally:
+        embedded.stop()
+
+
+@contextmanager
 def open_store(config: Config) -> Iterator[RunStore]:
     """Reach the store of a profile, starting a server of our own when it names none.
 
@@ -46,25 +60,30 @@ def open_store(config: Config) -> Iterator[RunStore]:
         ConfigError: there can be no server here.
         StoreError: the server does not start.
     """
-    settings = config.store
-    embedded = None
-    url = settings.url
-    try:
-        if url is None:
-            embedded = EmbeddedPostgres(Path(settings.folder), timeout_s=settings.start_timeout)
-            url = embedded.start()
+    with _database(config.store) as conninfo:
         store = PostgresStore(
-            url,
-            timeout_s=settings.timeout,
+            conninfo,
+            timeout_s=config.store.timeout,
             snapshot_ns=round(config.execution.position_check_interval * _SECOND),
         )
         try:
             yield store
         finally:
             store.close()
-    finally:
-        if embedded is not None:
-            embedded.stop()
+
+
+def migrate_store(config: Config) -> list[str]:
+    """Bring the schema of a profile's database up to date; name the files that were applied.
+
+    Raises:
+        ConfigError: the schema is of a newer engine, or the user may not create it.
+        StoreError: the database does not answer.
+    """
+    with (
+        _database(config.store) as conninfo,
+        connect(conninfo, timeout_s=config.store.timeout) as connection,
+    ):
+        return [file.name for file in migrate(connection)]
 
 
 def run_latch(config: Config, held: Mapping[str, Hold]) -> LatchStore:

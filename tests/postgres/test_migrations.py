@@ -133,6 +133,19 @@ def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str) -> None
         assert migrate(connection, [FIRST, SECOND]) == [SECOND]
 
 
+def test_a_user_who_may_only_use_the_schema_need_not_create_it(database: str) -> None:
+    with connect(database) as connection:
+        connection.execute("DROP ROLE IF EXISTS clerk")
+        connection.execute("CREATE ROLE clerk LOGIN")
+        connection.execute("GRANT USAGE ON SCHEMA strategy_worker TO clerk")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA strategy_worker TO clerk")
+    with connect(f"{database} user=clerk") as connection:
+        assert migrate(connection) == []
+    with connect(database) as connection:
+        connection.execute("DROP OWNED BY clerk")
+        connection.execute("DROP ROLE clerk")
+
+
 def test_a_user_who_may_not_create_the_schema_is_told_whom_to_ask(empty_database: str) -> None:
     with connect(empty_database) as connection:
         connection.execute("DROP ROLE IF EXISTS guest")
