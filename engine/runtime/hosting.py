@@ -303,6 +303,7 @@ class CellLoop:
             self._replay(self.spec.history())
         if self.state is not CellState.RUNNING:
             self._open(start.ts)
+        self._catch_up()
 
     def _replay(self, history: Iterable[Input]) -> None:
         """Handle again what an earlier life of the cell has handled."""
@@ -328,6 +329,9 @@ class CellLoop:
         self._cell.now = now
         self._cell.start()
         self.state = CellState.RUNNING
+
+    def _catch_up(self) -> None:
+        """Handle what came before the cell was open."""
         while self._early:
             message = self._early.popleft()
             self._receive[type(message)](message)
@@ -388,6 +392,7 @@ class CellLoop:
             try:
                 self._cell = self._make_cell(self.spec.actors())
                 self._open(now)
+                self._catch_up()
                 return
             except BaseException as next_error:
                 message, error = None, next_error

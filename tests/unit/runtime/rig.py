@@ -128,12 +128,18 @@ def spec(
     urgent: frozenset[type] = frozenset({Kill}),
     restart: RestartRules | None = None,
     make: Callable[[], Sequence[Actor]] | None = None,
+    **kept: Any,
 ) -> CellSpec:
     rules = MailboxRules(capacity=capacity, deadline_s=deadline_s, overflow=overflow, urgent=urgent)
     if role is not Role.CORE and restart is None:
         restart = NO_BACKOFF
     return CellSpec(
-        name=name, role=role, actors=make or (lambda: actors), mailbox=rules, restart=restart
+        name=name,
+        role=role,
+        actors=make or (lambda: actors),
+        mailbox=rules,
+        restart=restart,
+        **kept,
     )
 
 
