@@ -77,7 +77,7 @@ def cells(page: str, section: str, column: str) -> list[str]:
 def place(tmp_path: Path) -> Path:
     """A folder that looks like the repository; what is written there stays there."""
     for path in ROOT.iterdir():
-        if path.name not in {"demo-out", "bench-out", ".git"}:
+        if path.name not in {"demo-out", "bench-out", "tetrad-data", ".git"}:
             tmp_path.joinpath(path.name).symlink_to(path)
     return tmp_path
 
