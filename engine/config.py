@@ -28,7 +28,15 @@ from engine.domain.orders import TimeInForce
 from engine.domain.risk import RiskLimits, SymbolLimits
 from engine.errors import ConfigError
 
-__all__ = ["Config", "DataConfig", "load_config", "parse_settings", "profile_base"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "OmsGrpcConfig",
+    "TlsConfig",
+    "load_config",
+    "parse_settings",
+    "profile_base",
+]
 
 ENVIRONMENT_PREFIX = "TETRAD_"
 
@@ -138,6 +146,58 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     html: bool = True
 
 
+class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a lost connection is tried again. Orders are never sent again.
+
+    Attributes:
+        max_attempts: attempts in a row after which every further failure is reported; it goes on
+            all the same.
+        backoff_ms: milliseconds from one attempt to the next, doubled each time up to 10,000.
+    """
+
+    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    backoff_ms: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Encryption of a connection; certificates and keys are PEM files.
+
+    Attributes:
+        enabled: encrypt, and refuse a peer whose certificate does not hold.
+        root_certificate: who may have signed the peer's certificate; the system's list when None.
+        client_certificate: what we show the peer; goes with ``client_key``.
+        client_key: private key of that certificate.
+        server_name: name the peer's certificate must have; the host when None.
+    """
+
+    enabled: bool = False
+    root_certificate: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    server_name: str | None = None
+
+
+class OmsGrpcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Order Management System that orders go to over gRPC; a backtest has none.
+
+    Attributes:
+        host: name or address.
+        port: TCP port.
+        timeout: seconds to the first answer to one request, and to a connection; an order
+            without one is unknown, never rejected, and is not sent again.
+        reduce_only: what becomes of a reduce-only order where the system offers
+            ``order.OrderService`` alone: ``refuse`` it as VENUE_LACKS_REDUCE_ONLY, or send it
+            ``plain``, trusting the gate, which approves none that could open a position.
+    """
+
+    host: Annotated[str, Meta(min_length=1)] = "localhost"
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 50_051
+    timeout: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
+    reduce_only: Literal["refuse", "plain"] = "refuse"
+    retry: RetryConfig = RetryConfig()
+    tls: TlsConfig = TlsConfig()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a run; sections are described by their own structs.
 
@@ -158,6 +218,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     supervision: SupervisionConfig = SupervisionConfig()
     run: RunConfig = RunConfig()
     report: ReportConfig = ReportConfig()
+    oms_grpc: OmsGrpcConfig = OmsGrpcConfig()
 
 
 def load_config(
