@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from engine.cli_oms import oms
 from engine.cli_risk import printable, risk
 from engine.errors import ConfigError, InputError, StrategyError
 
@@ -48,6 +49,7 @@ _REFERENCE = (
     "path/to/file.py:ClassName (a file with one class needs no name), or a registered name."
 )
 app.command(risk)
+app.command(oms)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[
