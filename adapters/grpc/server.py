@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from queue import Full, Queue
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -20,7 +20,7 @@ from engine.errors import ConfigError, EngineHaltedError
 __all__ = ["OmsServer"]
 
 STREAMS_MAX = 64
-_WAITING_MAX = 100_000
+WAITING_MAX = 100_000
 # Clients may ask whether we are there as often as they like, and we ask them.
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),  # a port that is taken is an error
@@ -45,8 +45,15 @@ class _Stream:
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self.waiting: Queue[Any] = Queue(_WAITING_MAX)
+        self.waiting: SimpleQueue[bytes | _End] = SimpleQueue()
         self.overrun = False
+
+    def say(self, message: bytes) -> None:
+        """Put a message in; never waits. A client that does not listen is cut off."""
+        if self.waiting.qsize() >= WAITING_MAX:
+            self.overrun = True
+        if not self.overrun:
+            self.waiting.put(message)
 
 
 class OmsServer:
@@ -117,12 +124,9 @@ class OmsServer:
         One who does not listen is cut off: its orders work on, and it may ask what became of them.
         """
         stream = self._streams.get(session)
-        if stream is None or stream.overrun:
-            return
-        try:
-            stream.waiting.put_nowait(stream.writer.write(event))
-        except Full:
-            stream.overrun = True
+        said = None if stream is None else stream.writer.write(event)
+        if stream is not None and said is not None:
+            stream.say(said)
 
     def _serve(
         self, stream: _Stream, requests: Iterator[bytes], context: grpc.ServicerContext
@@ -163,7 +167,7 @@ class OmsServer:
             for raw in requests:
                 asked = stream.writer.read(raw)
                 if isinstance(asked, bytes):
-                    stream.waiting.put(asked)
+                    stream.say(asked)
                 elif asked is not None and not self._tell(FromClient(number, asked)):
                     stream.waiting.put(_End(grpc.StatusCode.UNAVAILABLE, "the desk is closed"))
                     return

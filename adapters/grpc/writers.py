@@ -56,8 +56,17 @@ class Writer(Protocol):
             MalformedError: it is none.
         """
 
-    def write(self, event: Any) -> bytes:
-        """Give the message of what the desk says."""
+    def write(self, event: Any) -> bytes | None:
+        """Give the message of what the desk says; None when the service has no word for it."""
+
+
+_STATUSES: Mapping[type, order_pb2.OrderStatus] = {
+    OrderAccepted: order_pb2.ACCEPTED,
+    OrderFilled: order_pb2.PARTIALLY_FILLED,
+    OrderRejected: order_pb2.REJECTED,
+    OrderCanceled: order_pb2.CANCELLED,
+    OrderExpired: order_pb2.CANCELLED,
+}
 
 
 class PlainWriter:
@@ -103,27 +112,29 @@ class PlainWriter:
             limit_px=to_units(request.price, instrument.price_decimals) if is_limit else None,
         )
 
-    def write(self, event: Any) -> bytes:
-        """Give the response of an event, with the totals so far."""
+    def write(self, event: Any) -> bytes | None:
+        """Give the response of an event, with the totals so far; whole quantities, rounded down."""
+        kind = type(event)
+        if kind not in _STATUSES:
+            return None
         order_id = event.client_order_id
-        response = order_pb2.OrderResponse(request_id=order_id, timestamp=event.ts_event)
-        if type(event) is OrderAccepted:
+        response = order_pb2.OrderResponse(
+            request_id=order_id, status=_STATUSES[kind], timestamp=event.ts_event
+        )
+        if kind is OrderAccepted:
             self._venue_ids[order_id] = event.venue_order_id
-            response.status = order_pb2.ACCEPTED
-        elif type(event) is OrderFilled:
-            response.status = order_pb2.PARTIALLY_FILLED if event.leaves_qty else order_pb2.FILLED
-        elif type(event) is OrderRejected:
-            response.status = order_pb2.REJECTED
+        elif kind is not OrderFilled:
             response.message = event.reason
-        else:
-            response.status = order_pb2.CANCELLED
-            response.message = event.reason
+        elif event.leaves_qty == 0:
+            response.status = order_pb2.FILLED
         response.order_id = self._venue_ids.get(order_id, "")
         quantity, value = self._totals_at(event)
         if quantity:
             instrument = self._instruments[self._symbols[order_id]]
             response.filled_quantity = quantity // instrument.quantity_unit
             response.filled_price = float(Fraction(value, quantity * instrument.price_unit))
+        if kind is OrderFilled and not response.filled_quantity:
+            return None
         return response.SerializeToString()
 
     def _totals_at(self, event: Any) -> tuple[int, int]:

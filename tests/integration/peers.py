@@ -164,6 +164,11 @@ class GrpcPeer:
         if self._out is not None:
             self._out.put(raw)
 
+    def end_stream(self) -> None:
+        """End the stream in order, as if there were nothing more to say."""
+        if self._out is not None:
+            self._out.put(None)
+
     def say(self, order: Order, message: Any) -> None:
         """Say something about an order, and remember it for a query."""
         raw = message.SerializeToString()
