@@ -102,7 +102,7 @@ class Connection:
             return
         self._deadlines.drop((_OPENING, ""))
         self._deadlines.set((_STEADY, ""), self._backoff_s(1))
-        if not self._pings:
+        if not opened.pings:
             self._deadlines.set((_PROBE, ""), PING_EVERY_S)
         self._is_up = True
         self._say_up(opened.service)

@@ -21,10 +21,17 @@ _HELLO = oms_pb2.Request(hello=oms_pb2.Hello()).SerializeToString()
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The connection stands, over this service."""
+    """The connection stands.
+
+    Attributes:
+        session: which.
+        service: what the peer offers.
+        pings: it is watched by pings; otherwise the peer is to be probed.
+    """
 
     session: Session
     service: ServiceName
+    pings: bool
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -60,18 +67,23 @@ class Session:
 
     A thread of its own reads. Everything that happens is posted, the loss last and once.
 
+    A peer with ``order.OrderService`` alone is not pinged: it may be any server, and by default
+    those hang up on the third ping, which would leave orders unknown.
+
     Args:
         endpoint: where the peer is.
         post: takes what happens; called from the session's threads.
-        pings: watch the peer by pings of HTTP/2.
+        pings: watch a peer with ``tetrad.oms.v1.OrderLink`` by pings of HTTP/2.
     """
 
     def __init__(self, endpoint: Endpoint, post: Callable[[object], None], *, pings: bool) -> None:
         self._post = post
+        self._endpoint = endpoint
+        self._pings = pings
+        self._lock = threading.Lock()  # held while the channel is changed or closed
+        self._is_closed = False
         self._channel = endpoint.connect(pings=pings)
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
-        self._probe: grpc.UnaryUnaryMultiCallable[bytes, bytes]
-        self._probe = self._channel.unary_unary(_NO_METHOD)
         self._thread = threading.Thread(target=self._run, name="oms-session", daemon=True)
         self._thread.start()
 
@@ -80,25 +92,34 @@ class Session:
         self._requests.put(message)
 
     def probe(self) -> None:
-        """Ask the peer for anything, so that its answer shows that it is there.
-
-        For peers that hang up on pings: that they have no such method is an answer too.
-        """
-        call = self._probe.future(b"", timeout=PING_EVERY_S)
+        """Ask for a method that no peer has: its saying so shows that it is there."""
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
+        method = self._channel.unary_unary(_NO_METHOD)
+        call = method.future(b"", timeout=PING_EVERY_S)
         silent = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
         call.add_done_callback(lambda _: self._post(Probed(self, call.code() not in silent)))
 
     def close(self) -> None:
         """Let go of the connection; what comes after this may still be posted."""
-        self._channel.close()
+        with self._lock:
+            self._is_closed = True
+            self._channel.close()
         self._requests.put(None)
 
     def _run(self) -> None:
         lost = self._talk(EXTENDED, [_HELLO])
         if lost is None:
             self._requests = SimpleQueue()
+            self._stop_pings()
             lost = self._talk(PLAIN, [])
         self._post(lost)
+
+    def _stop_pings(self) -> None:
+        with self._lock:
+            if self._pings and not self._is_closed:
+                self._pings = False
+                self._channel.close()
+                self._channel = self._endpoint.connect(pings=False)
 
     def _talk(self, service: ServiceName, first: list[bytes]) -> Lost | None:
         """Read one stream to its end; None when the peer does not offer the extended service."""
@@ -117,7 +138,7 @@ class Session:
                 call.cancel()
                 return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
             is_open = True
-            self._post(Opened(self, service))
+            self._post(Opened(self, service, self._pings))
             for raw in call:
                 self._post(Answered(self, raw))
             return Lost(self, "STREAM_ENDED: the peer has ended the stream", False)

@@ -148,21 +148,34 @@ def test_the_settings_as_shipped() -> None:
 # Watching the peer.
 
 
-@pytest.mark.req("P24")
-def test_a_peer_that_dislikes_pings_is_watched_all_the_same(heard: Heard) -> None:
+@pytest.mark.req("P24", "D8")
+def test_any_server_of_the_contract_is_watched_without_pings(heard: Heard) -> None:
     with (
         running(PlainPeer()) as peer,
         FaultProxy(peer.port) as proxy,
-        linked(peer, heard, port=proxy.port) as link,
+        linked(peer, heard, port=proxy.port),
     ):
-        # A server as it comes hangs up after the third ping without data.
+        heard.wait(VenueUp)
+        # Longer than a server as it comes bears pings.
+        assert not threading.Event().wait(9)
+        assert len(heard.events) == 1
+        began = time.monotonic()
+        proxy.blackhole()
+        heard.wait(VenueDown, timeout_s=6)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.req("P24")
+def test_a_peer_that_hangs_up_on_pings_is_not_pinged_again(heard: Heard) -> None:
+    with (
+        running(ExtendedPeer()) as peer,
+        FaultProxy(peer.port) as proxy,
+        linked(peer, heard, port=proxy.port),
+    ):
         assert "pings" in heard.wait(VenueDown).reason.lower()
         heard.wait(VenueUp, 2)
-        # It is now asked by calls: as long as it bore pings, and it does not hang up.
-        assert not threading.Event().wait(7)
+        assert not threading.Event().wait(3)
         assert len(heard.of(VenueDown)) == 1
-        link.submit(make_order("o"))
-        peer.wait_received(1)
         began = time.monotonic()
         proxy.blackhole()
         heard.wait(VenueDown, 2, timeout_s=6)
