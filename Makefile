@@ -15,8 +15,9 @@ LOCK := $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-vers
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 INPUTS := pyproject.toml .ci/setup
+PB := adapters/grpc/pb
 
-.PHONY: help setup lock demo test test-deep mutate check docs bench bench-peers clean
+.PHONY: help setup lock demo test test-deep mutate check docs protos bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +56,10 @@ check: $(DEV) ## format, lint, types, import contracts, architecture
 
 docs: $(DEV) ## fill the generated blocks of README.md and docs/
 	@$(PY) docs/generate.py
+
+protos: $(DEV) ## generate adapters/grpc/pb from protos/
+	@$(PY) -m grpc_tools.protoc --proto_path=protos --python_out=$(PB) --pyi_out=$(PB) \
+		protos/order.proto protos/tetrad/oms/v1/oms.proto
 
 bench: $(DEV) ## measure the engine
 	@$(PY) -m tests.bench $(ARGS)

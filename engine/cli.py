@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from engine.cli_db import db
+from engine.cli_oms import oms
 from engine.cli_risk import printable, risk
 from engine.cli_summary import going_lines, summary_lines
 from engine.errors import ConfigError, InputError, StoreError, StrategyError
@@ -52,6 +53,7 @@ _REFERENCE = (
 )
 app.command(risk)
 app.command(db)
+app.command(oms)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[

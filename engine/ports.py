@@ -7,14 +7,16 @@ together. A port is a role, an adapter is a technology in that role.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from engine.domain.events import StrategyFailed
+from engine.domain.commands import CancelOrder, ReplaceOrder
+from engine.domain.events import OrderFilled, StrategyFailed
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
+from engine.domain.orders import Order
 from engine.runtime.inputs import Batch, Input
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "RunStore",
+    "VenueLink",
 ]
 
 
@@ -126,6 +129,66 @@ class LatchStore(Protocol):
 
     def save(self, holds: Mapping[str, Hold]) -> None:
         """Keep this state; it is durable when the call returns."""
+
+
+class VenueLink(Protocol):
+    """A venue outside this process, over one connection that it keeps up itself.
+
+    Every method returns at once; what becomes of a request comes as reports, in the link's own
+    thread. After :meth:`close`, or when ``report`` has raised, the requests raise
+    ``EngineHaltedError``.
+
+    * Nothing is ever sent twice by the link itself: whoever uses it decides about a resend.
+    * A request whose outcome nobody knows (no answer in time, the connection lost after it was
+      sent, an answer that cannot be read) is reported as ``OrderUnknown``, and so is a query
+      without an answer. Only the venue's own refusal is an ``OrderRejected``, and ours of what
+      the venue cannot do (``VENUE_LACKS_...``), which is never sent.
+    * While the connection is down nothing is kept for later: an order is answered with
+      ``OrderNotFound`` (or ``OrderUnknown`` when this link has sent its id before), a cancel or
+      replacement with its rejection ``VENUE_DOWN``.
+    * A connection that was lost may have lost reports: query every open order after ``VenueUp``.
+    """
+
+    def open(self, report: Callable[[Any], None]) -> None:
+        """Connect, and stay connected until :meth:`close`.
+
+        Args:
+            report: called from the link's own thread with ``OrderAccepted``, ``OrderFilled``,
+                ``OrderCanceled``, ``OrderExpired``, ``OrderRejected``, ``OrderReplaced``,
+                ``OrderUnknown``, ``CancelRejected``, ``ReplaceRejected``, and with ``VenueUp``,
+                ``VenueDown``, ``OrderNotFound``, ``OrdersWorking``. It must not raise.
+        """
+
+    def submit(self, order: Order) -> None:
+        """Send an order, once. Calling it again with the same id sends it again."""
+
+    def cancel(self, cancel: CancelOrder) -> None:
+        """Ask for an order to be taken off the venue."""
+
+    def replace(self, replace: ReplaceOrder) -> None:
+        """Ask for an order to be changed."""
+
+    def query(self, order: Order, fills: Sequence[OrderFilled] = ()) -> None:
+        """Ask what became of an order.
+
+        Answered with all its reports again (executions have the same ids as before), or with
+        ``OrderNotFound``; with ``OrderUnknown`` where the venue cannot be asked.
+
+        Args:
+            order: as it was sent, also by an earlier process.
+            fills: what is booked of it. Where executions are worked out from totals, an order
+                that this link has not sent itself continues from there.
+        """
+
+    def list_working(self) -> None:
+        """Ask which orders are working; answered with ``OrdersWorking``."""
+
+    def close(self, *, timeout_s: float) -> None:
+        """Let go of the connection; what is unanswered is reported ``OrderUnknown``.
+
+        Raises:
+            TimeoutError: the link's thread did not end within ``timeout_s`` seconds.
+        """
 
 
 class Journal(Protocol):

@@ -174,6 +174,69 @@ class ReplaceRejected(
     ts_event: int
 
 
+class VenueUp(msgspec.Struct, frozen=True, kw_only=True, tag="venue_up"):
+    """The connection to a venue outside this process stands: orders may be sent.
+
+    Attributes:
+        service: what the venue serves, such as ``tetrad.oms.v1.OrderLink``.
+        ts_event: UTC nanoseconds, by our own clock.
+    """
+
+    service: str
+    ts_event: int
+
+
+class VenueDown(msgspec.Struct, frozen=True, kw_only=True, tag="venue_down"):
+    """There is no connection to the venue; said again while it stays so.
+
+    Attributes:
+        reason: a short code, then the words of whoever refused.
+        ts_event: UTC nanoseconds, by our own clock.
+    """
+
+    reason: str
+    ts_event: int
+
+
+class OrderNotFound(msgspec.Struct, frozen=True, kw_only=True, tag="order_not_found"):
+    """The venue does not have the order: it never reached it. It may be sent again or given up."""
+
+    client_order_id: str
+    ts_event: int
+
+
+class OrdersWorking(msgspec.Struct, frozen=True, kw_only=True, tag="orders_working"):
+    """What the venue says is working there, whoever sent it.
+
+    Attributes:
+        client_order_ids: the orders; empty when there is none, and when ``refused`` is set.
+        refused: why there is no answer, such as ``VENUE_LACKS_LIST``; None when there is one.
+        ts_event: UTC nanoseconds.
+    """
+
+    client_order_ids: tuple[str, ...]
+    refused: str | None
+    ts_event: int
+
+
+class BadAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="bad_answer"):
+    """What a venue sent and nobody can use: a dead letter.
+
+    Attributes:
+        code: what is wrong with it, such as ``UNKNOWN_ORDER`` or ``BAD_PRICE``.
+        detail: one sentence for people.
+        client_order_id: the order it is about; None when it names none of ours.
+        raw: the bytes as they came, the first 4096.
+        ts_event: UTC nanoseconds, by our own clock.
+    """
+
+    code: str
+    detail: str
+    client_order_id: str | None
+    raw: bytes
+    ts_event: int
+
+
 class PositionChanged(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag="position_changed"
 ):

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 from engine.wiring.core import (
     CONTROLLER,
+    DESK,
     KIND_TYPES,
     RECORDER,
     build_core,
+    build_oms,
     build_risk_core,
     host_name,
     latch_store,
     new_record,
     open_history,
+    open_oms_server,
     routes,
 )
 
 __all__ = [
     "CONTROLLER",
+    "DESK",
     "KIND_TYPES",
     "RECORDER",
     "build_core",
+    "build_oms",
     "build_risk_core",
     "host_name",
     "latch_store",
     "new_record",
     "open_history",
+    "open_oms_server",
     "routes",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.controller import Controller
 from actors.ledger import Ledger
 from actors.monitor import Monitor
+from actors.oms_desk import Deliver, OmsDesk
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
@@ -19,6 +20,7 @@ from adapters.files.latch import FileLatchStore
 from adapters.memory.journal import FrameJournal
 from adapters.memory.latch import MemoryLatchStore
 from engine.config import Config
+from engine.domain.clients import ClientGone, FromClient
 from engine.domain.commands import (
     ClosePosition,
     KillSwitch,
@@ -58,13 +60,18 @@ from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
 
+if TYPE_CHECKING:
+    from adapters.grpc.server import OmsServer
+
 __all__ = [
     "KIND_TYPES",
     "build_core",
+    "build_oms",
     "build_risk_core",
     "host_name",
     "new_record",
     "open_history",
+    "open_oms_server",
     "routes",
 ]
 
@@ -75,6 +82,7 @@ LEDGER = "ledger"
 RECORDER = "recorder"
 CONTROLLER = "controller"
 VENUE = "venue"
+DESK = "oms_desk"
 
 KIND_TYPES: Mapping[str, type] = {"bar": Bar, "trade": Trade, "quote": Quote}
 """Kind of a dataset -> the type of its events."""
@@ -258,6 +266,53 @@ def build_risk_core(
         Controller(CONTROLLER, stop_run=None),
     ]
     return {actor.name: actor for actor in actors}
+
+
+def build_oms(config: Config, instruments: Sequence[Instrument], deliver: Deliver) -> list[Actor]:
+    """Build the actors of the reference Order Management System.
+
+    Args:
+        config: sections ``fill``, ``costs`` and ``orders`` are used.
+        instruments: what is traded.
+        deliver: carries a report to a client; never waits.
+    """
+    by_symbol = {instrument.symbol: instrument for instrument in instruments}
+    return [
+        OmsDesk(
+            DESK,
+            venue=VENUE,
+            instruments=by_symbol,
+            deliver=deliver,
+            keep_closed=config.orders.keep_closed,
+        ),
+        SimVenue(
+            VENUE,
+            fill=config.fill,
+            costs=config.costs,
+            instruments=by_symbol,
+            report_to=DESK,
+        ),
+    ]
+
+
+def open_oms_server(
+    instruments: Sequence[Instrument],
+    ask: Callable[[FromClient | ClientGone], None],
+    *,
+    extended: bool,
+) -> OmsServer:
+    """Make the edge of the reference Order Management System; it does not listen yet.
+
+    Args:
+        instruments: what is traded.
+        ask: carries a request to the desk.
+        extended: offer ``tetrad.oms.v1.OrderLink`` too.
+    """
+    # Here: nothing else needs gRPC, which takes a while to import.
+    from adapters.grpc.server import OmsServer
+
+    by_symbol = {instrument.symbol: instrument for instrument in instruments}
+    return OmsServer(instruments=by_symbol, ask=ask, extended=extended)
 
 
 def slice_sizes(config: Config, instruments: Sequence[Instrument]) -> dict[str, SymbolBounds]:

@@ -12,7 +12,7 @@ from adapters.memory.latch import BegunLatchStore
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
 from adapters.postgres.store import PostgresStore, connect
-from engine.config import Config, StoreConfig
+from engine.config import Config
 from engine.domain.commands import KillSwitch
 from engine.domain.latch import Hold
 from engine.domain.market import Bar, Quote, Trade
@@ -25,6 +25,7 @@ from engine.runtime.inputs import Batch, Input
 from engine.runtime.mailbox import MailboxRules, Overflow
 from engine.runtime.pykka_runtime import CellSpec, PykkaRuntime
 from engine.runtime.supervision import Role
+from engine.sections import StoreConfig
 from engine.wiring.core import latch_store
 
 __all__ = ["ARCHIVE", "ARCHIVIST", "build_runtime", "migrate_store", "open_store", "run_latch"]

@@ -30,7 +30,12 @@ from engine.research import BacktestResult, backtest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = {"make test", "make bench", "make bench-peers"}
+NOT_RUN = {
+    "make test",
+    "make bench",
+    "make bench-peers",
+    "engine oms --data examples/data --port 50051",  # tests/cli runs it
+}
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[a-z ]+): (?P<said>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,

@@ -1,0 +1,1 @@
+"""Orders over gRPC: the link to an Order Management System, and a reference one."""

@@ -1,0 +1,247 @@
+"""``tetrad.oms.v1.OrderLink``, spoken: everything an order of ours can say, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from google.protobuf.message import DecodeError
+
+from adapters.grpc.dialect import (
+    ListWorking,
+    OrderTable,
+    QueryDone,
+    Reading,
+    Request,
+    SentOrder,
+    Unreadable,
+    UnsendableError,
+)
+from adapters.grpc.numbers import units, words
+from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
+from adapters.grpc.services import EXTENDED
+from engine.domain.commands import CancelOrder, ReplaceOrder
+from engine.domain.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OrderReplaced,
+    OrdersWorking,
+    PricedBy,
+    ReplaceRejected,
+)
+from engine.domain.money import CASH_DECIMALS, format_units
+from engine.domain.orders import Liquidity, Order, OrderType, Side, TimeInForce
+
+__all__ = ["LIQUIDITIES", "SIDES", "TIMES_IN_FORCE", "TYPES", "ExtendedDialect"]
+
+SIDES = {Side.BUY: oms_pb2.SIDE_BUY, Side.SELL: oms_pb2.SIDE_SELL}
+TYPES = {each: getattr(oms_pb2, f"ORDER_TYPE_{each.name}") for each in OrderType}
+TIMES_IN_FORCE = {each: getattr(oms_pb2, f"TIME_IN_FORCE_{each.name}") for each in TimeInForce}
+LIQUIDITIES = {each: getattr(oms_pb2, f"LIQUIDITY_{each.name}") for each in Liquidity}
+_LIQUIDITY_OF = {number: each for each, number in LIQUIDITIES.items()}
+_EXEC_ID_MAX = 200
+
+# Reports that are a client order id, a reason and a time.
+_REASONED: Mapping[str, tuple[Callable[[str, str, int], Any], str]] = {
+    "rejected": (OrderRejected, "REJECTED"),
+    "canceled": (OrderCanceled, "VENUE"),
+    "expired": (OrderExpired, "VENUE"),
+    "cancel_rejected": (CancelRejected, "REJECTED"),
+    "replace_rejected": (ReplaceRejected, "REJECTED"),
+}
+
+
+class _WrongError(Exception):
+    """A field of a report cannot be; ``args`` are the code and a sentence."""
+
+
+class ExtendedDialect:
+    """The service of our own.
+
+    Args:
+        table: the orders of the link.
+    """
+
+    service = EXTENDED
+
+    def __init__(self, table: OrderTable) -> None:
+        self._table = table
+
+    def encode(self, request: Request, sent: SentOrder | None) -> bytes:
+        """Give the message of any request.
+
+        Raises:
+            UnsendableError: it is about an order that is not known here; query it first.
+        """
+        if isinstance(request, ListWorking):
+            message = oms_pb2.Request(list_working=oms_pb2.ListWorking())
+        elif sent is None:
+            raise UnsendableError("UNKNOWN_ORDER")
+        elif isinstance(request, Order):
+            message = oms_pb2.Request(new_order=_new_order(request, sent))
+        elif isinstance(request, CancelOrder):
+            message = oms_pb2.Request(
+                cancel_order=oms_pb2.CancelOrder(
+                    client_order_id=request.client_order_id,
+                    strategy_id=request.strategy_id,
+                    timestamp=request.ts_init,
+                )
+            )
+        elif isinstance(request, ReplaceOrder):
+            message = oms_pb2.Request(replace_order=_replace_order(request, sent))
+        else:
+            order_id = request.order.client_order_id
+            message = oms_pb2.Request(query_order=oms_pb2.QueryOrder(client_order_id=order_id))
+        return message.SerializeToString()
+
+    def read(self, raw: bytes, now: int) -> Reading:
+        """Read a report."""
+        try:
+            report = oms_pb2.Report.FromString(raw)
+        except DecodeError as error:
+            return [(None, Unreadable("UNPARSABLE", f"not a Report: {error}"))]
+        kind = report.WhichOneof("report")
+        if kind is None or kind == "welcome":
+            return [(None, Unreadable("UNEXPECTED", f"a report that is {kind or 'empty'}"))]
+        said = getattr(report, kind)
+        ts = getattr(said, "timestamp", now)
+        ts = ts if ts > 0 else now
+        if kind == "working":
+            return [
+                (
+                    None,
+                    OrdersWorking(
+                        client_order_ids=tuple(said.client_order_ids), refused=None, ts_event=ts
+                    ),
+                )
+            ]
+        sent = self._table.get(said.client_order_id)
+        if sent is None:
+            detail = f"a report on {said.client_order_id[:50]!r}, which is no order of ours"
+            return [(None, Unreadable("UNKNOWN_ORDER", detail))]
+        try:
+            return [(sent, _event(kind, said, sent, ts))]
+        except _WrongError as error:
+            return [(sent, Unreadable(*error.args))]
+
+
+def _event(kind: str, said: Any, sent: SentOrder, ts: int) -> Any:
+    order_id = sent.order.client_order_id
+    if kind in _REASONED:
+        make, otherwise = _REASONED[kind]
+        return make(order_id, words(said.reason, otherwise), ts)
+    if kind == "accepted":
+        return OrderAccepted(order_id, words(said.venue_order_id, order_id), ts)
+    if kind == "executed":
+        return _filled(said, sent, ts)
+    if kind == "replaced":
+        return _replaced(said, sent, ts)
+    if kind == "not_found":
+        return OrderNotFound(client_order_id=order_id, ts_event=ts)
+    return QueryDone()
+
+
+def _positive(code: str, name: str, text: str, decimals: int) -> int:
+    try:
+        number = units(text, decimals)
+    except ValueError as error:
+        raise _WrongError(code, f"{name}: {error}") from None
+    if number <= 0:
+        raise _WrongError(code, f"{name} {text[:50]} is not above 0")
+    return number
+
+
+def _filled(said: oms_pb2.Executed, sent: SentOrder, ts: int) -> OrderFilled:
+    """Read an execution; one that is known comes out as it was."""
+    order, instrument = sent.order, sent.instrument
+    if not 0 < len(said.exec_id) <= _EXEC_ID_MAX:
+        raise _WrongError("BAD_EXEC_ID", f"an execution id of {len(said.exec_id)} characters")
+    qty = _positive(
+        "BAD_QUANTITY", "last_quantity", said.last_quantity, instrument.quantity_decimals
+    )
+    px = _positive("BAD_PRICE", "last_price", said.last_price, instrument.price_decimals)
+    liquidity = _LIQUIDITY_OF.get(said.liquidity)
+    if liquidity is None:
+        raise _WrongError("BAD_LIQUIDITY", f"liquidity {said.liquidity} is neither of the two")
+    try:
+        commission = units(said.commission, CASH_DECIMALS)
+    except ValueError as error:
+        raise _WrongError("BAD_COMMISSION", f"commission: {error}") from None
+    known = sent.fills.get(said.exec_id)
+    if known is not None:
+        if (abs(known.signed_qty), known.last_px, known.commission) != (qty, px, commission):
+            raise _WrongError("CHANGED_EXECUTION", f"{said.exec_id} was another one before")
+        return known
+    return OrderFilled(
+        client_order_id=order.client_order_id,
+        exec_id=said.exec_id,
+        strategy_id=order.strategy_id,
+        symbol=order.symbol,
+        signed_qty=order.side.sign * qty,
+        last_px=px,
+        cum_qty=sent.cum_qty + qty,
+        leaves_qty=max(sent.order_qty - sent.cum_qty - qty, 0),
+        commission=commission,
+        slippage=0,
+        liquidity=liquidity,
+        ts_event=ts,
+        priced_by=PricedBy.REPORT,
+        datum_seq=-1,
+        datum_ts=ts,
+    )
+
+
+def _replaced(said: oms_pb2.Replaced, sent: SentOrder, ts: int) -> OrderReplaced:
+    instrument = sent.instrument
+
+    def price(name: Literal["limit_price", "stop_price"]) -> int | None:
+        if not said.HasField(name):
+            return None
+        return _positive("BAD_PRICE", name, getattr(said, name), instrument.price_decimals)
+
+    qty = _positive("BAD_QUANTITY", "quantity", said.quantity, instrument.quantity_decimals)
+    order_id = sent.order.client_order_id
+    return OrderReplaced(order_id, qty, price("limit_price"), price("stop_price"), ts)
+
+
+def _text(number: int | None, decimals: int) -> str | None:
+    return None if number is None else format_units(number, decimals)
+
+
+def _new_order(order: Order, sent: SentOrder) -> oms_pb2.NewOrder:
+    decimals = sent.instrument.price_decimals
+    return oms_pb2.NewOrder(
+        client_order_id=order.client_order_id,
+        strategy_id=order.strategy_id,
+        symbol=order.symbol,
+        side=SIDES[order.side],
+        type=TYPES[order.order_type],
+        quantity=format_units(order.order_qty, sent.instrument.quantity_decimals),
+        time_in_force=TIMES_IN_FORCE[order.time_in_force],
+        limit_price=_text(order.limit_px, decimals),
+        stop_price=_text(order.stop_px, decimals),
+        trail_distance=_text(order.trail_px, decimals),
+        trail_bps=order.trail_bps,
+        expire_timestamp=order.expire_ts,
+        reduce_only=order.reduce_only,
+        parent_id=order.parent_id,
+        group_id=order.group_id,
+        timestamp=order.ts_init,
+    )
+
+
+def _replace_order(replace: ReplaceOrder, sent: SentOrder) -> oms_pb2.ReplaceOrder:
+    instrument = sent.instrument
+    return oms_pb2.ReplaceOrder(
+        client_order_id=replace.client_order_id,
+        strategy_id=replace.strategy_id,
+        quantity=_text(replace.order_qty, instrument.quantity_decimals),
+        limit_price=_text(replace.limit_px, instrument.price_decimals),
+        stop_price=_text(replace.stop_px, instrument.price_decimals),
+        timestamp=replace.ts_init,
+    )

@@ -1,0 +1,48 @@
+"""Numbers, texts and times as they stand in messages, and as the engine has them."""
+
+from __future__ import annotations
+
+import re
+
+from engine.domain.money import to_units
+
+__all__ = ["epoch_ns", "units", "words"]
+
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+_WORDS_MAX = 1_000
+_SCALES = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+
+
+def units(text: str, decimals: int) -> int:
+    """Read decimal text such as ``175.5`` exactly.
+
+    Raises:
+        ValueError: it is not plain decimal text, has more digits after the point than ``decimals``
+            or does not fit a signed 64-bit integer.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:50]!r} is not a decimal number such as 175.5")
+    return to_units(text, decimals)
+
+
+def words(text: str, otherwise: str) -> str:
+    """Give what a peer says, at most 1,000 characters of it, or something when it says nothing."""
+    return text.strip()[:_WORDS_MAX] or otherwise
+
+
+def epoch_ns(stamp: int, now: int) -> int:
+    """Read a timestamp of ``order.OrderService``, whose unit the contract leaves open.
+
+    Seconds, milliseconds, microseconds and nanoseconds since 1970 lie three digits apart, so the
+    size tells them.
+
+    Args:
+        stamp: as it came.
+        now: UTC nanoseconds; given back when the stamp is not above zero.
+    """
+    if stamp <= 0:
+        return now
+    for below, scale in _SCALES:
+        if stamp < below:
+            return stamp * scale
+    return stamp

@@ -1,0 +1,164 @@
+"""One connection, from the first byte to its loss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+
+import grpc
+import msgspec
+from google.protobuf.message import DecodeError
+
+from adapters.grpc.channel import PING_EVERY_S, Endpoint
+from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
+from adapters.grpc.services import EXTENDED, PLAIN, ServiceName
+
+__all__ = ["Answered", "Lost", "Opened", "Probed", "Session"]
+
+_NO_METHOD = f"/{EXTENDED.name}/Probe"
+_HELLO = oms_pb2.Request(hello=oms_pb2.Hello()).SerializeToString()
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The connection stands.
+
+    Attributes:
+        session: which.
+        service: what the peer offers.
+        pings: it is watched by pings; otherwise the peer is to be probed.
+    """
+
+    session: Session
+    service: ServiceName
+    pings: bool
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A message of the peer."""
+
+    session: Session
+    raw: bytes
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The connection could not be had or is over.
+
+    Attributes:
+        session: which.
+        reason: a code, and the words of the transport.
+        pings_refused: the peer hung up because it does not want to be pinged.
+    """
+
+    session: Session
+    reason: str
+    pings_refused: bool
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """The peer was asked whether it is there."""
+
+    session: Session
+    is_there: bool
+
+
+class Session:
+    """Finds out which service the peer offers, and carries the messages of one stream.
+
+    A thread of its own reads. Everything that happens is posted, the loss last and once.
+
+    A peer with ``order.OrderService`` alone is not pinged: it may be any server, and by default
+    those hang up on the third ping, which would leave orders unknown.
+
+    Args:
+        endpoint: where the peer is.
+        post: takes what happens; called from the session's threads.
+        pings: watch a peer with ``tetrad.oms.v1.OrderLink`` by pings of HTTP/2.
+    """
+
+    def __init__(self, endpoint: Endpoint, post: Callable[[object], None], *, pings: bool) -> None:
+        self._post = post
+        self._endpoint = endpoint
+        self._pings = pings
+        self._lock = threading.Lock()  # held while the channel is changed or closed
+        self._is_closed = False
+        self._channel = endpoint.connect(pings=pings)
+        self._requests: SimpleQueue[bytes | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="oms-session", daemon=True)
+        self._thread.start()
+
+    def send(self, message: bytes) -> None:
+        """Send a message; never waits. It may be lost with the connection."""
+        self._requests.put(message)
+
+    def probe(self) -> None:
+        """Ask for a method that no peer has: its saying so shows that it is there."""
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
+        method = self._channel.unary_unary(_NO_METHOD)
+        call = method.future(b"", timeout=PING_EVERY_S)
+        silent = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+        call.add_done_callback(lambda _: self._post(Probed(self, call.code() not in silent)))
+
+    def close(self) -> None:
+        """Let go of the connection; what comes after this may still be posted."""
+        with self._lock:
+            self._is_closed = True
+            self._channel.close()
+        self._requests.put(None)
+
+    def _run(self) -> None:
+        lost = self._talk(EXTENDED, [_HELLO])
+        if lost is None:
+            self._requests = SimpleQueue()
+            self._stop_pings()
+            lost = self._talk(PLAIN, [])
+        self._post(lost)
+
+    def _stop_pings(self) -> None:
+        with self._lock:
+            if self._pings and not self._is_closed:
+                self._pings = False
+                self._channel.close()
+                self._channel = self._endpoint.connect(pings=False)
+
+    def _talk(self, service: ServiceName, first: list[bytes]) -> Lost | None:
+        """Read one stream to its end; None when the peer does not offer the extended service."""
+        requests = self._requests
+
+        def outgoing() -> Iterator[bytes]:
+            yield from first
+            yield from iter(requests.get, None)
+
+        is_open = False
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes]
+        try:
+            stream = self._channel.stream_stream(service.path)
+            call = stream(outgoing())
+            if service is EXTENDED and not _is_welcome(next(call)):
+                call.cancel()
+                return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
+            is_open = True
+            self._post(Opened(self, service, self._pings))
+            for raw in call:
+                self._post(Answered(self, raw))
+            return Lost(self, "STREAM_ENDED: the peer has ended the stream", False)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED and not is_open:
+                return None
+            details = str(error.details()).replace("\n", " ")[:500]
+            return Lost(
+                self, f"{error.code().name}: {details}", "too many pings" in details.lower()
+            )
+        except StopIteration:
+            return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
+        except ValueError:  # the channel was closed meanwhile
+            return Lost(self, "CLOSED: the link has let go of the connection", False)
+        finally:
+            requests.put(None)  # lets go of the thread that sends
+
+
+def _is_welcome(raw: bytes) -> bool:
+    try:
+        return oms_pb2.Report.FromString(raw).HasField("welcome")
+    except DecodeError:
+        return False
