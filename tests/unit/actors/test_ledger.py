@@ -202,12 +202,15 @@ def test_what_becomes_of_an_order_gives_back_what_it_needs_no_longer(
     assert reserved(ledger) == ({("S", "X"): amount} if amount else {})
 
 
-@pytest.mark.parametrize(("reference", "amount"), [(100, 2_000), (None, 1_800)])
+@pytest.mark.parametrize(
+    ("first", "second", "amount"),
+    [(90, 100, 2_000), (90, 80, 1_800), (90, None, 1_800), (None, None, 0)],
+)
 def test_a_replacement_without_a_price_is_reserved_for_at_the_latest(
-    reference: int | None, amount: int
+    first: int | None, second: int | None, amount: int
 ) -> None:
-    ledger = booked(approved(reference=90), amended(20, reference=reference))
-    assert reserved(ledger) == {("S", "X"): amount}
+    ledger = booked(approved(reference=first), amended(20, reference=second))
+    assert reserved(ledger) == ({("S", "X"): amount} if amount else {})
 
 
 # What is told.
