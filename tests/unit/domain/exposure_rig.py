@@ -16,7 +16,10 @@ from tests.limits import limits
 A = Instrument(symbol="A", sector="TECH")
 B = Instrument(symbol="B", sector="TECH", multiplier=5)
 C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
+X, Y = Instrument(symbol="X"), Instrument(symbol="Y")
 CASH = 1_000_000 * CASH_UNIT
+PER_PX = 10**6
+"""Fine units that a price unit is worth on a quantity of one, in a book of X and Y alone."""
 
 
 @dataclass
@@ -55,3 +58,35 @@ def price(book: ExposureBook, symbol: str, px: int) -> bool:
 
 def fine(book: ExposureBook, amount: float) -> int:
     return round(amount * CASH_UNIT) * book.grain
+
+
+def long_of(*symbols: str, cents: int) -> ExposureBook:
+    """Give a book that is long one of each symbol at 100.00, ``cents`` away from its alarm."""
+    book = book_of([Instrument(symbol=s) for s in symbols])
+    for symbol in symbols:
+        price(book, symbol, 10_000)
+        put(book, symbol, 1)
+    distance(book, cents * PER_PX)
+    return book
+
+
+def distance(book: ExposureBook, amount: int) -> None:
+    """Put the alarm of the account so many fine units below its equity."""
+    book.account.alarm = book.account.equity - amount
+
+
+def widths(book: ExposureBook) -> dict[str, int]:
+    """Give how far each price may fall."""
+    return {s: m.px - m.low for s, m in book.markets.items()}
+
+
+def work_out(book: ExposureBook, symbol: str, all_of_it: bool) -> bool:
+    return book.grant_all() if all_of_it else book.grant(book.markets[symbol])
+
+
+def wait(book: ExposureBook, symbol: str, px: int) -> None:
+    """Let a price inside its band come, as the gate does."""
+    market = book.markets[symbol]
+    market.lane = Lane(bar(symbol, px))
+    market.is_stale = True
+    book.stale.append(market)
