@@ -363,6 +363,16 @@ def test_what_was_approved_before_a_halt_does_not_leave_after_it(
         assert rig.status() is OrderStatus.CANCELED
 
 
+def test_what_did_not_leave_is_remembered_as_long_as_what_has_ended() -> None:
+    rig = Rig(keep_closed=2)
+    rig.latch.enter(HALTED)
+    for number in range(4):
+        rig.approve(f"O{number}")
+    assert list(rig.router.orders) == ["O2", "O3"]
+    assert rig.tell(CancelOrder("O3", "S", 6)) == [CancelRejected("O3", "ALREADY_CANCELED", 6)]
+    assert rig.tell(CancelOrder("O0", "S", 6)) == [CancelRejected("O0", "UNKNOWN_ORDER", 6)]
+
+
 @pytest.mark.req("P7")
 def test_an_intent_beyond_its_time_to_live_is_not_sent() -> None:
     rig = Rig()
@@ -409,6 +419,19 @@ def test_fills_count_where_they_come() -> None:
     assert rig.tell(second) == [fill(6, 6, 4, "E2")]
     assert rig.status() is OrderStatus.PARTIALLY_FILLED
     assert rig.tell(first) == [fill(4, 10, 0, "E1")]
+    assert rig.status() is OrderStatus.FILLED
+
+
+@pytest.mark.req("P6")
+def test_what_is_left_is_of_the_total_whatever_the_order_of_fills() -> None:
+    """Two, three and five of ten; the second comes first."""
+    rig = Rig()
+    rig.approve()
+    one, two, three = fill(2, 2, 8, "E1"), fill(3, 5, 5, "E2"), fill(5, 10, 0, "E3")
+    assert rig.tell(two) == [fill(3, 3, 7, "E2")]
+    assert rig.tell(three) == [fill(5, 8, 2, "E3")]
+    assert rig.status() is OrderStatus.PARTIALLY_FILLED
+    assert rig.tell(one) == [fill(2, 10, 0, "E1")]
     assert rig.status() is OrderStatus.FILLED
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.domain.ledger import AccountKind, Books
+from engine.domain.ledger import Account, AccountKind, Books
 from engine.errors import InvariantError
 
 CASH, CAPITAL = AccountKind.CASH, AccountKind.CAPITAL
@@ -72,10 +72,26 @@ def test_accounts_are_named_by_what_they_hold() -> None:
     books = Books()
     cash = books.account(AccountKind.CASH, "USD")
     assert (cash.strategy_id, cash.symbol, repr(cash)) == ("", "", "<CASH  0 USD>")
+    assert repr(Account(AccountKind.CASH, "USD")) == "<CASH  0 USD>"
     held = books.account(AccountKind.POSITION, "USD", "S", "A")
     held.balance = 5
     assert repr(held) == "<POSITION S/A 5 USD>"
     assert books.account(AccountKind.CASH, "USD", "", "") is cash
+
+
+@pytest.mark.req("P17")
+def test_a_fill_is_an_entry_of_four_accounts() -> None:
+    """Seven off the cost basis that bring twelve, less two of commission: cash gets 17."""
+    books = Books()
+    kinds = (CASH, AccountKind.POSITION, AccountKind.REALIZED, AccountKind.COMMISSION)
+    accounts = [books.account(kind, "USD") for kind in kinds]
+    books.post_fill(*accounts, cost_change=-7, gain=12, fee=2)
+    assert [account.balance for account in accounts] == [17, -7, -12, 2]
+    assert books.imbalance("USD") == 0
+    euros = books.account(AccountKind.POSITION, "EUR")
+    with pytest.raises(InvariantError, match="mixes USD and EUR"):
+        books.post_fill(accounts[0], euros, *accounts[2:], cost_change=1, gain=0, fee=0)
+    assert [account.balance for account in (*accounts, euros)] == [17, -7, -12, 2, 0]
 
 
 def test_a_reservation_is_an_entry_of_two_accounts() -> None:

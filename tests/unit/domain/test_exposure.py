@@ -1,65 +1,16 @@
-"""The exposure book by itself: quantities and prices in, totals and bands out."""
+"""The exposure book by itself: quantities and prices in, totals out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
-from engine.domain.exposure import FAR, ExposureBook
 from engine.domain.instruments import Instrument
-from engine.domain.market import Bar, Quote
+from engine.domain.market import Quote
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import Order, OrderType, Side
-from engine.domain.risk import NO_LIMIT, PPM, symbol_bounds
-from tests.limits import limits
-
-A = Instrument(symbol="A", sector="TECH")
-B = Instrument(symbol="B", sector="TECH", multiplier=5)
-C = Instrument(symbol="C", price_decimals=5, quantity_decimals=4)
-CASH = 1_000_000 * CASH_UNIT
-
-
-@dataclass
-class Lane:
-    last: Any = None
-
-
-def book_of(
-    instruments: Sequence[Instrument] = (A, B, C), maintenance_ppm: int = 0
-) -> ExposureBook:
-    given = {i.symbol: i for i in instruments}
-    chosen = limits()
-    book = ExposureBook(given, lambda i: symbol_bounds(chosen, i), CASH, maintenance_ppm)
-    for market in book.markets.values():
-        market.lane = Lane()
-    return book
-
-
-def put(
-    book: ExposureBook, symbol: str, quantity: int, buys: int = 0, sells: int = 0, name: str = "S"
-) -> None:
-    exposure = book.exposure(book.markets[symbol], name)
-    exposure.quantity, exposure.buys, exposure.sells = quantity, buys, sells
-    book.resize(name, exposure)
-
-
-def bar(symbol: str, px: int) -> Bar:
-    return Bar(symbol, 0, 0, 0, px, px, px, px, 1, 100, 1)
-
-
-def price(book: ExposureBook, symbol: str, px: int) -> bool:
-    event = bar(symbol, px)
-    book.markets[symbol].lane = Lane(event)
-    return book.mark(book.markets[symbol], event)
-
-
-def fine(book: ExposureBook, amount: float) -> int:
-    return round(amount * CASH_UNIT) * book.grain
+from tests.unit.domain.exposure_rig import CASH, A, B, book_of, fine, price, put
 
 
 def test_the_grain_makes_every_product_whole() -> None:
@@ -97,9 +48,21 @@ def test_the_worst_case_is_the_side_that_hurts(
     assert account.worst == fine(book, worst * 110)
     assert account.gross == fine(book, gross * 110)
     assert account.equity == fine(book, 1_000_000 + quantity * 110)
+    put(book, "A", 7, 3)
+    assert (account.worst, account.gross) == (fine(book, 1_100), fine(book, 770))
+    assert book.markets["A"].worst_qty == 10
     put(book, "A", 0)
     assert (account.worst, account.gross, account.equity) == (0, 0, CASH * book.grain)
     assert book.active == {}
+
+
+def test_before_the_first_price_nothing_is_worth_anything() -> None:
+    book = book_of()
+    put(book, "A", 30, 10)
+    account = book.account
+    assert (account.worst, account.gross, account.equity) == (0, 0, CASH * book.grain)
+    price(book, "A", 10_000)
+    assert (account.worst, account.gross) == (fine(book, 4_000), fine(book, 3_000))
 
 
 def test_totals_of_strategies_and_sectors() -> None:
@@ -173,6 +136,8 @@ MEASURED: list[tuple[tuple[int, int, int], Order, dict[str, float]]] = [
     ((-40, 0, 10), order(Side.SELL, 5), {"position_before": 10_000, "position_after": 10_500,
      "short_after": 55}),
     ((-40, 0, 10), order(Side.BUY, 5), {"position_after": 10_000}),
+    ((-40, 0, 0), order(Side.BUY, 80, limit_px=11_000), {"position_before": 9_000,
+     "position_after": 9_000}),  # as far the other way: no worse
     ((40, 20, 0), order(Side.BUY, 5), {"position_before": 11_000, "position_after": 11_500}),
 ]  # fmt: skip
 
@@ -194,6 +159,38 @@ def test_what_an_order_would_make_of_it(
     reducing = dict(zip(NAMES, book.measure(sent, exposure, 1, (0, 0)), strict=True))
     assert reducing["position_after"] == reducing["position_before"]
     assert reducing["short_after"] == 0
+
+
+@pytest.mark.parametrize(
+    ("held", "quantity", "short"),
+    [
+        ((40, 0, 0), 40, 0),  # all of it: nothing of its own could be short
+        ((40, 0, 0), 41, 1 + 35 + 3),
+        ((40, 0, 1), 40, 1 + 35 + 3),
+        ((0, 0, 0), 1, 1 + 35 + 3),
+    ],
+)
+def test_what_others_could_be_short_counts_once_one_is_short_oneself(
+    held: tuple[int, int, int], quantity: int, short: int
+) -> None:
+    """T is 30 short and sells 5 more, U is 2 long and sells 5, V is long."""
+    book = book_of()
+    price(book, "A", 10_000)
+    put(book, "A", *held)
+    put(book, "A", -30, buys=9, sells=5, name="T")
+    put(book, "A", 2, sells=5, name="U")
+    put(book, "A", 50, name="V")
+    exposure = book.exposure(book.markets["A"], "S")
+    found = book.measure(order(Side.SELL, quantity), exposure, 0, (0, 0))
+    assert found[NAMES.index("short_after")] == short
+
+
+def test_an_order_in_no_sector_is_nothing_to_a_sector() -> None:
+    book = book_of([Instrument(symbol="X")])
+    price(book, "X", 10_000)
+    exposure = book.exposure(book.markets["X"], "S")
+    found = book.measure(order(Side.BUY, 10, symbol="X"), exposure, 0, (0, 0))
+    assert found[NAMES.index("sector_after")] == 0
 
 
 @pytest.mark.parametrize(
@@ -253,116 +250,3 @@ def test_prices_of_resting_orders_are_kept_in_order() -> None:
     market.unrest("4")
     market.unrest("1")
     assert (market.bids, market.asks) == ([5], [])
-
-
-# Bands.
-
-
-def test_an_alarm_rings_at_its_level_and_not_before() -> None:
-    book = book_of()
-    price(book, "A", 10_000)
-    put(book, "A", 100)
-    book.account.alarm = fine(book, 1_009_000)
-    assert not price(book, "A", 9_001)
-    assert price(book, "A", 9_000)
-    strategy = book_of()
-    price(strategy, "A", 10_000)
-    put(strategy, "A", 100)
-    strategy.strategy("S").alarm = fine(strategy, 9_000)
-    assert not price(strategy, "A", 9_001)
-    assert price(strategy, "A", 9_000)
-
-
-def test_a_margin_call_rings_below_its_share_of_gross() -> None:
-    book = book_of(maintenance_ppm=PPM // 4)
-    book.pay(book.exposure(book.markets["A"], "S"), 0)
-    price(book, "A", 10_000)
-    put(book, "A", -100)
-    book.pay(book.exposure(book.markets["A"], "S"), 12_500 * CASH_UNIT)  # 2,500 of 10,000
-    assert not price(book, "A", 9_999)
-    assert not price(book, "A", 10_000)
-    assert price(book, "A", 10_001)
-
-
-@pytest.mark.parametrize(("quantity", "low", "high"), [(100, 9_375, FAR), (-100, -FAR, 10_625)])
-def test_a_band_is_a_share_of_the_way_to_the_alarm(quantity: int, low: int, high: int) -> None:
-    book = book_of()
-    price(book, "A", 10_000)
-    put(book, "A", quantity)
-    book.account.alarm = book.account.equity - fine(book, 20_000)
-    assert not book.grant(book.markets["A"])
-    market = book.markets["A"]
-    # 20,000 over 2 x 16 shares is 625, which is 6.25 a share of the hundred.
-    assert (market.low, market.high) == (low, high)
-    price(book, "A", 10_100)
-    assert (market.low, market.high) == (low + 100, high + 100)  # it moves with the price
-
-
-def test_without_a_position_no_price_matters() -> None:
-    book = book_of()
-    price(book, "A", 10_000)
-    put(book, "A", 0, buys=10)
-    book.grant(book.markets["A"])
-    assert (book.markets["A"].low, book.markets["A"].high) == (-FAR, FAR)
-
-
-Move = tuple[int, int]
-
-
-@pytest.mark.req("D13", "P10")
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(-60, 60)), min_size=3, max_size=6),
-    st.lists(st.tuples(st.integers(0, 2), st.integers(-900, 900)), min_size=5, max_size=60),
-    st.integers(1, 4_000),
-    st.sampled_from((0, 250_000, 900_000)),
-)
-def test_a_band_never_hides_an_alarm(
-    positions: list[Move], moves: list[Move], slack: int, maintenance_ppm: int
-) -> None:
-    """Drive a book as the gate does, and a naive sum beside it: they ring at the same events."""
-    instruments = [Instrument(symbol=s) for s in "XYZ"]
-    book = book_of(instruments, maintenance_ppm)
-    book.pay(book.exposure(book.markets["X"], "S"), 20_000 * CASH_UNIT)
-    book.strategy("S").equity = book.strategy("T").equity = 0
-    px = dict.fromkeys("XYZ", 10_000)
-    held: dict[tuple[str, str], int] = {}
-    for symbol in "XYZ":
-        price(book, symbol, 10_000)
-    for number, (which, quantity) in enumerate(positions):
-        symbol, name = "XYZ"[which], "ST"[number % 2]
-        held[name, symbol] = quantity
-        put(book, symbol, quantity, name=name)
-
-    def total(name: str | None = None) -> int:
-        cash = 20_000 * CASH_UNIT if name is None else 0
-        return cash + sum(q * px[s] * 10**6 for (n, s), q in held.items() if name in (None, n))
-
-    book.account.alarm = total() - slack * CASH_UNIT
-    book.strategy("T").alarm = total("T") - slack * CASH_UNIT // 2
-    book.strategy("S").alarm = -NO_LIMIT
-    assume(not book.grant_all())
-    for which, change in moves:
-        symbol = "XYZ"[which]
-        px[symbol] = max(px[symbol] + change, 1)
-        market, event = book.markets[symbol], bar(symbol, px[symbol])
-        market.lane = Lane(event)
-        rings = False
-        if market.low < px[symbol] < market.high:
-            if not market.is_stale:
-                market.is_stale = True
-                book.stale.append(market)
-        else:
-            rings = book.mark(market, event)
-            rings = book.grant(market) or rings
-        gross = sum(abs(q) * px[s] * 10**6 for (_, s), q in held.items())
-        due = (
-            total() <= book.account.alarm
-            or total("T") <= book.strategy("T").alarm
-            or total() * PPM < gross * maintenance_ppm
-        )
-        if due:
-            assert rings or not held
-            return
-    book.sync()
-    assert book.account.equity == total()
-    assert book.strategy("T").equity == total("T")

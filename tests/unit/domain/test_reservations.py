@@ -82,6 +82,7 @@ def test_a_reduce_only_order_reserves_no_value() -> None:
     reservations = book()
     held = reservations.reserve(order(-10, reduce_only=True), 100)
     assert state(held) == (10, 0)
+    assert (held.amount, reservations.sells) == (0, 0)
     reservations.fill(held, 4, 6)
     assert state(held) == (6, 0)
     assert reservations.sells == 0
@@ -139,6 +140,18 @@ def test_a_refusal_lets_the_smallest_go_until_all_are_answered() -> None:
     reservations.refuse("O")  # one too many changes nothing
     assert state(held) == (10, 1_000)
     assert reservations.refuse("?") is None
+
+
+@pytest.mark.req("P10")
+def test_an_answer_that_is_none_of_those_asked_for_lets_the_smallest_go() -> None:
+    reservations = book()
+    held = reservations.reserve(order(10), 100)
+    for quantity in (30, 20):
+        reservations.widen(held, reservations.replaced(held, replacement(quantity)), 0)
+    reservations.settle(OrderReplaced("O", 15, 100, None, 0))
+    assert state(held) == (30, 3_000)
+    reservations.settle(OrderReplaced("O", 15, 100, None, 0))
+    assert state(held) == (15, 1_500)
 
 
 def test_an_order_without_a_price_of_its_own_keeps_the_one_of_its_verdict() -> None:
