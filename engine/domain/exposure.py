@@ -282,8 +282,6 @@ class ExposureBook:
         if not move:
             return False
         market.px = px
-        market.low += move
-        market.high += move
         rings = False
         for exposure in market.exposures.values():
             gain = exposure.held_per_px * move

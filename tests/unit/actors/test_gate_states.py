@@ -223,3 +223,17 @@ def test_a_replacement_may_be_smaller_when_the_limit_is_reached() -> None:
     assert rig.room() == (90, 0)
     assert rig.send(10) is None
     assert order.side is Side.BUY
+
+
+@pytest.mark.req("R96")
+def test_a_loss_halts_at_its_limit_however_slowly_it_gets_there() -> None:
+    """Denied orders mark the symbol on the way; the price that reaches the limit halts."""
+    rig = Rig(**WIDE, max_daily_loss_amount=50_000.0)
+    rig.hold(1_000)
+    halted = []
+    for px in range(5_975, 4_975, -25):
+        rig.price("A", px)
+        rig.send(0)
+        if rig.gate.latch.holds:
+            halted.append(px)
+    assert halted[0] == 5_000

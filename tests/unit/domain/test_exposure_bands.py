@@ -27,6 +27,7 @@ from tests.unit.domain.exposure_rig import (
     long_of,
     price,
     put,
+    wait,
     widths,
     work_out,
 )  # fmt: skip
@@ -46,7 +47,26 @@ def test_a_band_is_a_share_of_the_way_to_the_alarm(quantity: int, low: int, high
     # 20,000 over 2 x 16 shares is 625, which is 6.25 a share of the hundred.
     assert (market.low, market.high) == (low, high)
     price(book, "A", 10_100)
-    assert (market.low, market.high) == (low + 100, high + 100)  # it moves with the price
+    assert (market.low, market.high) == (low, high)  # it stays: the way has not grown
+
+
+@pytest.mark.req("P10")
+def test_a_price_that_creeps_to_the_alarm_is_not_hidden_by_marks_on_the_way() -> None:
+    """Every price is inside the band and marked because an order is judged, not granted anew."""
+    book = book_of()
+    price(book, "A", 10_000)
+    put(book, "A", 1)
+    book.account.alarm = book.account.equity - fine(book, 32)  # at a price of 6,800
+    market = book.markets["A"]
+    book.grant(market)
+    for px in range(9_940, 6_800, -60):
+        if market.low < px < market.high:
+            wait(book, "A", px)
+            assert not book.sync()
+        else:
+            assert not price(book, "A", px)
+            book.grant(market)
+    assert not market.low < 6_760 < market.high
 
 
 def test_without_a_position_no_price_matters() -> None:
