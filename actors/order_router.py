@@ -10,31 +10,46 @@ import msgspec
 from engine.domain.commands import (
     CancelOrder,
     OrderApproved,
+    OrderMassStatusRequest,
+    OrderStatusRequest,
     ReplaceApproved,
     SetSymbolState,
 )
 from engine.domain.events import (
+    BadAnswer,
     CancelRejected,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
     OrderReplaced,
+    OrderStatusGiven,
     OrderSubmitted,
+    OrdersWorking,
     OrderUnknown,
     ReplaceRejected,
     RiskEvent,
     Severity,
+    VenueDown,
+    VenueUp,
 )
 from engine.domain.latch import TradingLatch
 from engine.domain.order_state import TRANSITIONS, next_status
 from engine.domain.orders import TERMINAL, Order, OrderStatus
+from engine.domain.venue_session import VenueSession
 from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _PENDING_NEW, _ACCEPTED = OrderStatus.PENDING_NEW, OrderStatus.ACCEPTED
+_INITIALIZED, _UNKNOWN = OrderStatus.INITIALIZED, OrderStatus.UNKNOWN
+
+ASK_AGAIN_NS = 1_000_000_000
+ASK_AGAIN_MOST = 30
+"""An order of unknown outcome is asked about again after the first time, doubled up to so many
+times that."""
 
 VenueReport = (
     OrderAccepted
@@ -52,10 +67,15 @@ class OrderRecord:
     """State of one order: what it has become since it was approved.
 
     ``allowed_qty`` is the largest quantity that was ever approved for it: what fills beyond is an
-    overfill.
+    overfill. ``acked`` says that the venue has had it for sure, ``replacing`` how many
+    replacements it has not answered, ``replaced_ts`` when the last one came into force, and
+    ``doubts`` after how many intervals it is asked about next.
     """
 
-    __slots__ = ("allowed_qty", "closing", "cum_qty", "exec_ids", "leaves_qty", "order", "status")
+    __slots__ = (
+        "acked", "allowed_qty", "closing", "cum_qty", "doubts", "fills", "leaves_qty", "order",
+        "replaced_ts", "replacing", "status",
+    )  # fmt: skip
 
     def __init__(self, order: Order, closing: bool) -> None:
         self.order = order
@@ -63,7 +83,17 @@ class OrderRecord:
         self.status = _PENDING_NEW
         self.cum_qty = 0
         self.leaves_qty = self.allowed_qty = order.order_qty
-        self.exec_ids: set[str] | None = None
+        self.fills: dict[str, OrderFilled] | None = None
+        self.acked = False
+        self.replacing = 0
+        self.replaced_ts = -1
+        self.doubts = 1
+
+
+class AskAgain(msgspec.Struct, frozen=True, tag="ask_again"):
+    """The router's own timer: an order may still be of unknown outcome."""
+
+    client_order_id: str
 
 
 class OrderRouter(Actor):
@@ -79,6 +109,11 @@ class OrderRouter(Actor):
         latch: the trading state; the gate writes it.
         intent_ttl: age of an intent, in nanoseconds, beyond which it is not sent any more.
         keep_closed: how many closed orders stay known, for late fills and duplicates.
+        outside: whether the venue is outside this process. Then it says itself when it is there,
+            and is asked about every open order first; and a report that cannot be is its fault, to
+            be told and dropped, where one of our own venue would be a bug.
+        ask_again_ns: how soon an order of unknown outcome is asked about again, nanoseconds;
+            doubled each time, up to ``ASK_AGAIN_MOST`` times that.
     """
 
     def __init__(
@@ -90,6 +125,8 @@ class OrderRouter(Actor):
         latch: TradingLatch,
         intent_ttl: int,
         keep_closed: int,
+        outside: bool = False,
+        ask_again_ns: int = ASK_AGAIN_NS,
     ) -> None:
         super().__init__(name)
         self._venue = venue
@@ -98,6 +135,9 @@ class OrderRouter(Actor):
         self._intent_ttl = intent_ttl
         self._keep_closed = keep_closed
         self._closed: deque[str] = deque()
+        self._outside = outside
+        self._session = VenueSession(is_up=not outside)
+        self._ask_again_ns = ask_again_ns
         self.orders: dict[str, OrderRecord] = {}
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -118,6 +158,13 @@ class OrderRouter(Actor):
             OrderFilled: self.on_order_filled,
             **dict.fromkeys(reports, self.on_report),
             OrderAccepted: self.on_order_accepted,
+            OrderNotFound: self.on_order_not_found,
+            OrderStatusGiven: self.on_order_status_given,
+            OrdersWorking: self.on_orders_working,
+            VenueUp: self.on_venue_up,
+            VenueDown: self.on_venue_down,
+            BadAnswer: self.on_bad_answer,
+            AskAgain: self.on_ask_again,
         }
 
     def on_order_approved(self, approved: OrderApproved) -> None:
@@ -127,16 +174,32 @@ class OrderRouter(Actor):
         if order_id in self.orders:
             raise InvariantError(f"order {order_id} was approved twice")
         record = self.orders[order_id] = OrderRecord(order, approved.closing)
-        now = self.ctx.now
-        if not self.latch.is_open or now - order.ts_init > self._intent_ttl:
-            refusal = self._refusal_to_send(record, order.ts_init)
-            if refusal is not None:
-                record.status = next_status(OrderStatus.INITIALIZED, OrderCanceled, 0, 0)
-                self._close(order_id)
-                self.ctx.publish(OrderCanceled(order_id, refusal, now))
-                return
-        self.ctx.publish(OrderSubmitted(order_id, approved.verdict.ts_event))
-        self.ctx.send(self._venue, order)
+        session = self._session
+        if session.asked or not session.is_up:
+            record.status = _INITIALIZED
+            session.held.append(order_id)
+            return
+        if self._may_leave(record):
+            self.ctx.publish(OrderSubmitted(order_id, approved.verdict.ts_event))
+            self.ctx.send(self._venue, order)
+
+    def _may_leave(self, record: OrderRecord) -> bool:
+        """Look once more whether an order may be sent; cancel it here when it may not."""
+        order, now = record.order, self.ctx.now
+        if self.latch.is_open and now - order.ts_init <= self._intent_ttl:
+            return True
+        refusal = self._refusal_to_send(record, order.ts_init)
+        if refusal is None:
+            return True
+        self._cancel_here(record, refusal)
+        return False
+
+    def _cancel_here(self, record: OrderRecord, reason: str) -> None:
+        """End an order that the venue has never had."""
+        order_id = record.order.client_order_id
+        record.status = next_status(_INITIALIZED, OrderCanceled, 0, 0)
+        self._close(order_id)
+        self.ctx.publish(OrderCanceled(order_id, reason, self.ctx.now))
 
     def _refusal_to_send(self, record: OrderRecord, ts_init: int) -> str | None:
         """Say why something that was approved a moment ago may not leave any more."""
@@ -156,6 +219,9 @@ class OrderRouter(Actor):
             rejected = CancelRejected(cancel.client_order_id, reason or "", cancel.ts_init)
             self.ctx.publish(rejected)
             return
+        if record.status is _INITIALIZED:
+            self._cancel_here(record, "USER")
+            return
         record.status = OrderStatus.PENDING_CANCEL
         self.ctx.send(self._venue, cancel)
 
@@ -165,12 +231,14 @@ class OrderRouter(Actor):
         record = self.orders.get(replace.client_order_id)
         reason = _refusal(record, replace.strategy_id)
         if record is not None and reason is None:
-            reason = self._refusal_to_send(record, replace.ts_init)
+            waits = record.status is _INITIALIZED or replace.client_order_id in self._session.asked
+            reason = "NOT_READY" if waits else self._refusal_to_send(record, replace.ts_init)
         if record is None or reason is not None:
             rejected = ReplaceRejected(replace.client_order_id, reason or "", replace.ts_init)
             self.ctx.publish(rejected)
             return
         record.allowed_qty = max(record.allowed_qty, replace.order_qty or 0)
+        record.replacing += 1
         record.status = OrderStatus.PENDING_REPLACE
         self.ctx.send(self._venue, replace)
 
@@ -179,14 +247,16 @@ class OrderRouter(Actor):
         order_id = fill.client_order_id
         record = self.orders.get(order_id)
         if record is None:
-            raise InvariantError(f"a fill of unknown order {order_id}: {fill}")
-        exec_ids = record.exec_ids
-        if exec_ids is None:
-            record.exec_ids = {fill.exec_id}
-        elif fill.exec_id in exec_ids:
+            self._wrong(fill, "a fill of unknown order")
+            self._halt_trading_in(fill.symbol, "UNKNOWN_FILL")
+            return
+        fills = record.fills
+        if fills is None:
+            record.fills = {fill.exec_id: fill}
+        elif fill.exec_id in fills:
             return
         else:
-            exec_ids.add(fill.exec_id)
+            fills[fill.exec_id] = fill
         cum_qty = record.cum_qty + abs(fill.signed_qty)
         if cum_qty != fill.cum_qty:
             fill = _in_sequence(fill, cum_qty)
@@ -216,21 +286,23 @@ class OrderRouter(Actor):
                 ts_event=self.ctx.now,
             )
         )
+        self._halt_trading_in(fill.symbol, "OVERFILL")
+
+    def _halt_trading_in(self, symbol: str, reason: str) -> None:
         self.ctx.send(
             self._gate,
-            SetSymbolState(
-                symbol=fill.symbol, halted=True, reason="OVERFILL", ts_init=self.ctx.now
-            ),
+            SetSymbolState(symbol=symbol, halted=True, reason=reason, ts_init=self.ctx.now),
         )
 
     def on_order_accepted(self, accepted: OrderAccepted) -> None:
         """Pass an acknowledgement on, once: every order's hot path, else like any report."""
         record = self.orders.get(accepted.client_order_id)
-        if record is not None and record.status is _ACCEPTED:
+        if record is not None and record.acked and record.status is not _UNKNOWN:
             return
         if record is None or record.status is not _PENDING_NEW:
             self.on_report(accepted)
             return
+        record.acked = True
         record.status = _ACCEPTED
         self.ctx.publish(accepted)
 
@@ -243,16 +315,165 @@ class OrderRouter(Actor):
             self.ctx.publish(report)
             return
         if record is None:
-            raise InvariantError(f"a report on unknown order {report.client_order_id}: {report}")
+            self._wrong(report, "a report on unknown order")
+            return
         before = record.status
-        if before in TERMINAL and kind not in TRANSITIONS[before]:
+        if kind not in TRANSITIONS[before]:
+            if before not in TERMINAL:
+                self._wrong(report, f"{kind.__name__} cannot happen to a {before.name} order")
+            return
+        if before is _UNKNOWN and kind is OrderUnknown:
+            self._doubt(record)
             return
         if type(report) is OrderReplaced:
+            # Said again, as the answer to a question; two may come into force at one time.
+            if report.ts_event < record.replaced_ts + (not record.replacing):
+                return
+            record.replaced_ts = report.ts_event
             record.leaves_qty = report.order_qty - record.cum_qty
+        if kind in (OrderReplaced, ReplaceRejected) and record.replacing:
+            record.replacing -= 1
+        record.acked = record.acked or kind in (OrderAccepted, OrderReplaced)
         record.status = after = next_status(before, kind, record.cum_qty, record.leaves_qty)
         if after in TERMINAL and before not in TERMINAL:
             self._close(report.client_order_id)
         self.ctx.publish(report)
+        if kind is OrderUnknown:
+            record.doubts = 1
+            self._doubt(record)
+
+    def _wrong(self, report: VenueReport | OrderFilled, what: str) -> None:
+        """Tell of a report that cannot be, of a venue outside; of our own it is a bug."""
+        said = f"{what} {report.client_order_id}: {report}"
+        if not self._outside:
+            raise InvariantError(said)
+        self._tell("IMPOSSIBLE_REPORT", Severity.CRITICAL, "REPORT_DROPPED", said)
+
+    # A venue outside this process.
+
+    def on_venue_up(self, up: VenueUp) -> None:
+        """Ask a venue that is connected, or again, about every open order; new ones wait."""
+        sent = {
+            order_id: record
+            for order_id, record in self.orders.items()
+            if record.status not in TERMINAL and record.status is not _INITIALIZED
+        }
+        self._session.ask(set(sent))
+        self.ctx.send(self._venue, OrderMassStatusRequest())
+        for order_id, record in sent.items():
+            self._ask(record)
+            if record.status is OrderStatus.PENDING_CANCEL:
+                # Whether it arrived nobody knows, and to cancel twice is to cancel once.
+                cancel = CancelOrder(order_id, record.order.strategy_id, self.ctx.now)
+                self.ctx.send(self._venue, cancel)
+        if self._session.is_open:
+            self._release()
+
+    def on_venue_down(self, down: VenueDown) -> None:
+        """Hold new orders until the venue is back."""
+        if self._session.lose():
+            self._tell("VENUE_DOWN", Severity.WARNING, "ORDERS_HELD", down.reason)
+
+    def on_order_status_given(self, given: OrderStatusGiven) -> None:
+        """Take the end of an answer: a replacement that it does not tell of never came to be."""
+        order_id = given.client_order_id
+        record = self.orders.get(order_id)
+        while record is not None and record.replacing and record.status not in TERMINAL:
+            self.on_report(ReplaceRejected(order_id, "NOT_APPLIED", given.ts_event))
+        self._answered(order_id)
+
+    def on_order_not_found(self, missing: OrderNotFound) -> None:
+        """Send an order again that the venue has never had, if it may still leave."""
+        order_id = missing.client_order_id
+        record = self.orders.get(order_id)
+        if record is not None and record.status not in TERMINAL:
+            if record.acked or record.cum_qty:
+                self._lost(record, missing)
+            elif record.status is OrderStatus.PENDING_CANCEL:
+                self._cancel_here(record, "USER")
+            elif self._session.is_up and self._may_leave(record):
+                self.ctx.send(self._venue, record.order)
+        self._answered(order_id)
+
+    def _lost(self, record: OrderRecord, missing: OrderNotFound) -> None:
+        """Keep an order that the venue had and denies: only a person knows what became of it."""
+        order = record.order
+        self._tell(
+            "ORDER_LOST", Severity.CRITICAL, "SYMBOL_HALTED",
+            f"the venue no longer knows order {order.client_order_id}, which it had accepted: "
+            f"trading in {order.symbol} is halted",
+            order,
+        )  # fmt: skip
+        self._halt_trading_in(order.symbol, "ORDER_LOST")
+        self.on_report(OrderUnknown(order.client_order_id, "ORDER_LOST", missing.ts_event))
+
+    def on_orders_working(self, working: OrdersWorking) -> None:
+        """Tell of orders that work at the venue and are not ours."""
+        strangers = [each for each in working.client_order_ids if each not in self.orders]
+        if strangers:
+            named = ", ".join(strangers[:5]) + (" and more" if len(strangers) > 5 else "")
+            self._tell(
+                "UNKNOWN_ORDERS", Severity.CRITICAL, "REPORTED",
+                f"orders work at the venue that this run has not sent: {named}",
+            )  # fmt: skip
+
+    def on_bad_answer(self, bad: BadAnswer) -> None:
+        """Tell of an answer of the venue that nobody can use."""
+        self._tell(f"BAD_ANSWER_{bad.code}", Severity.WARNING, "ANSWER_DROPPED", bad.detail)
+
+    def on_ask_again(self, again: AskAgain) -> None:
+        """Ask about an order of unknown outcome, as long as it is one."""
+        record = self.orders.get(again.client_order_id)
+        if record is not None and record.status is _UNKNOWN:
+            if self._session.is_up:
+                self._ask(record)
+            else:
+                self._doubt(record)
+
+    def _doubt(self, record: OrderRecord) -> None:
+        """Look at an order of unknown outcome again in a while; it is never given up by its age."""
+        order_id = record.order.client_order_id
+        self.ctx.set_timer(self.ctx.now + record.doubts * self._ask_again_ns, AskAgain(order_id))
+        record.doubts = min(2 * record.doubts, ASK_AGAIN_MOST)
+        self._answered(order_id)
+
+    def _ask(self, record: OrderRecord) -> None:
+        booked = tuple((record.fills or {}).values())
+        self.ctx.send(self._venue, OrderStatusRequest(record.order, booked))
+
+    def _answered(self, order_id: str) -> None:
+        if self._session.answered(order_id):
+            self._release()
+
+    def _release(self) -> None:
+        """Send what has waited for the venue, if it may still leave."""
+        held = self._session.held
+        while held:
+            record = self.orders.get(held.popleft())
+            if record is None or record.status is not _INITIALIZED:
+                continue
+            if self._may_leave(record):
+                record.status = _PENDING_NEW
+                order = record.order
+                self.ctx.publish(OrderSubmitted(order.client_order_id, self.ctx.now))
+                self.ctx.send(self._venue, order)
+
+    def _tell(
+        self, event: str, severity: Severity, action: str, said: str, order: Order | None = None
+    ) -> None:
+        self.ctx.publish(
+            RiskEvent(
+                event_type=event,
+                severity=severity,
+                strategy_id=None if order is None else order.strategy_id,
+                symbol=None if order is None else order.symbol,
+                value=0.0,
+                limit=None,
+                action_taken=action,
+                description=said,
+                ts_event=self.ctx.now,
+            )
+        )
 
     def _close(self, order_id: str) -> None:
         self._closed.append(order_id)

@@ -1,8 +1,8 @@
 """The command line, and the only place that prints.
 
 Exit codes: 0 done, 1 the strategy failed, 2 the usage or the input is wrong, 70 the engine itself
-failed, 75 the database does not answer (run again to go on), 130 interrupted, 141 whoever read the
-output went away, 143 terminated.
+failed, 75 the database or the venue does not answer (run again to go on), 130 interrupted, 141
+whoever read the output went away, 143 terminated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.cli_db import db
 from engine.cli_oms import oms
 from engine.cli_risk import printable, risk
 from engine.cli_summary import going_lines, summary_lines
-from engine.errors import ConfigError, InputError, StoreError, StrategyError
+from engine.errors import ConfigError, InputError, StrategyError, UnavailableError
 
 if TYPE_CHECKING:
     from engine.research.result import BacktestResult
@@ -232,7 +232,7 @@ def paper(
                 progress=progress,
                 going=None if json else told,
             )
-    except StoreError as error:
+    except UnavailableError as error:
         return _fail(75, f"{error}; run the same command again to go on")
     except KeyboardInterrupt as stopped:
         code = 143 if isinstance(stopped, _Terminated) else 130
@@ -335,7 +335,7 @@ def _run(arguments: list[str] | None) -> int:
     except StrategyError as error:
         sys.stderr.write(error.traceback)
         return _fail(1, str(error))
-    except StoreError as error:
+    except UnavailableError as error:
         return _fail(75, str(error))
     except _Terminated:
         return _fail(143, "terminated; nothing was written")

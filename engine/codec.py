@@ -21,15 +21,21 @@ from engine.domain.commands import (
     StopStrategy,
 )
 from engine.domain.events import (
+    BadAnswer,
     CancelRejected,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
     OrderReplaced,
+    OrderStatusGiven,
+    OrdersWorking,
     OrderUnknown,
     ReplaceRejected,
+    VenueDown,
+    VenueUp,
 )
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.signals import Signal
@@ -39,9 +45,10 @@ from engine.runtime.inputs import Finished, Input, Started, Ticked, Told
 __all__ = ["TOLD", "decode_inputs", "encode_inputs"]
 
 TOLD: Sequence[type[msgspec.Struct]] = (
-    CancelOrder, CancelRejected, ClosePosition, KillSwitch, OrderAccepted, OrderCanceled,
-    OrderExpired, OrderFilled, OrderRejected, OrderReplaced, OrderUnknown, ReplaceOrder,
-    ReplaceRejected, SetSymbolState, SetTradingState, Signal, StopStrategy,
+    BadAnswer, CancelOrder, CancelRejected, ClosePosition, KillSwitch, OrderAccepted,
+    OrderCanceled, OrderExpired, OrderFilled, OrderNotFound, OrderRejected, OrderReplaced,
+    OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder, ReplaceRejected, SetSymbolState,
+    SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
 )  # fmt: skip
 """Types that another cell or an edge may send to the core."""
 

@@ -9,7 +9,9 @@
     │   ├── UnknownSymbolError
     │   └── StrategyLoadError the strategy file or class cannot be used
     ├── StrategyError         user code raised; exit code 1, keeps the traceback and the event
-    ├── StoreError            the database does not answer or refuses; exit code 75, run again
+    ├── UnavailableError      something outside does not answer; exit code 75, run again
+    │   ├── StoreError        the database
+    │   └── VenueError        the venue
     ├── EngineHaltedError     the runtime stopped itself, did not start or is over
     └── InvariantError        a bug of ours: an impossible transition, an unbalanced entry
 
@@ -76,8 +78,16 @@ class StrategyError(TetradError):
         self.traceback = traceback
 
 
-class StoreError(TetradError):
+class UnavailableError(TetradError):
+    """Something outside the engine does not answer; the run can go on when it does."""
+
+
+class StoreError(UnavailableError):
     """The store of a run does not answer or refuses; what it had confirmed is kept."""
+
+
+class VenueError(UnavailableError):
+    """The venue does not answer; what it was asked is not given up."""
 
 
 class EngineHaltedError(TetradError):

@@ -17,6 +17,9 @@ POINTS = (
     "store.before_commit",
     "store.in_transaction",
     "store.committed",
+    "outbox.kept",
+    "outbox.before_send",
+    "outbox.sent",
     "session.ended",
     "session.completed",
 )

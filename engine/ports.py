@@ -156,7 +156,8 @@ class VenueLink(Protocol):
             report: called from the link's own thread with ``OrderAccepted``, ``OrderFilled``,
                 ``OrderCanceled``, ``OrderExpired``, ``OrderRejected``, ``OrderReplaced``,
                 ``OrderUnknown``, ``CancelRejected``, ``ReplaceRejected``, and with ``VenueUp``,
-                ``VenueDown``, ``OrderNotFound``, ``OrdersWorking``. It must not raise.
+                ``VenueDown``, ``OrderNotFound``, ``OrderStatusGiven``, ``OrdersWorking``. It must
+                not raise.
         """
 
     def submit(self, order: Order) -> None:
@@ -171,8 +172,9 @@ class VenueLink(Protocol):
     def query(self, order: Order, fills: Sequence[OrderFilled] = ()) -> None:
         """Ask what became of an order.
 
-        Answered with all its reports again (executions have the same ids as before), or with
-        ``OrderNotFound``; with ``OrderUnknown`` where the venue cannot be asked.
+        Answered with all its reports again (executions have the same ids as before) and then
+        ``OrderStatusGiven``, or with ``OrderNotFound``; with ``OrderUnknown`` where the venue
+        cannot be asked.
 
         Args:
             order: as it was sent, also by an earlier process.

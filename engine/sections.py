@@ -27,6 +27,7 @@ __all__ = [
     "StoreConfig",
     "SupervisionConfig",
     "TlsConfig",
+    "VenueConfig",
 ]
 
 
@@ -153,6 +154,17 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     start_timeout: Annotated[float, Meta(ge=1, le=600)] = 30.0
 
 
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the orders of a paper run go.
+
+    Attributes:
+        kind: ``simulated``, the venue of the backtest, or ``grpc``, the order management system of
+            section ``oms_grpc``.
+    """
+
+    kind: Literal["simulated", "grpc"] = "simulated"
+
+
 class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done about an execution from time to time.
 
@@ -246,6 +258,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     run: RunConfig = RunConfig()
     feed: FeedConfig = FeedConfig()
     store: StoreConfig = StoreConfig()
+    venue: VenueConfig = VenueConfig()
     execution: ExecutionConfig = ExecutionConfig()
     report: ReportConfig = ReportConfig()
     oms_grpc: OmsGrpcConfig = OmsGrpcConfig()

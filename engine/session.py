@@ -18,12 +18,21 @@ import msgspec
 from engine import faults
 from engine.config import Config
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
-from engine.errors import ConfigError, EngineHaltedError, StoreError, StrategyError
+from engine.errors import (
+    ConfigError,
+    EngineHaltedError,
+    InputError,
+    StoreError,
+    StrategyError,
+    UnavailableError,
+    VenueError,
+)
 from engine.ports import MarketHistory, RunHeader, RunRecord, RunState, RunStore
 from engine.registry import new_strategy
 from engine.research.backtest import columns_of, resolve
 from engine.research.output import check_folder
 from engine.research.result import BacktestResult, summarize
+from engine.runtime.actor import Actor
 from engine.runtime.clock import Clock, EventClock, ReplayClock
 from engine.runtime.inputs import Input
 from engine.runtime.pykka_runtime import PykkaRuntime
@@ -31,18 +40,28 @@ from engine.runtime.sim_runtime import bar_events, quote_events, trade_events
 from engine.strategy.base import Strategy
 from engine.wiring import KIND_TYPES, build_core, host_name, latch_store, new_record, routes
 from engine.wiring import open_history as open_data
-from engine.wiring.session import ARCHIVE, ARCHIVIST, build_runtime, open_store, run_latch
+from engine.wiring.session import (
+    ARCHIVE,
+    ARCHIVIST,
+    build_runtime,
+    open_store,
+    run_latch,
+    unsettled,
+)
 
 __all__ = ["Going", "paper", "run_session"]
 
 _MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 _MARKET = (Bar, Trade, Quote)
 # What may differ from one start of a run to the next: none of it changes what the run does.
-_FREE = ("store", "feed", "report", "execution")
+_FREE = ("store", "feed", "report", "execution", "oms_grpc")
 _FREE_OF_RUN = ("latch", "chunk_rows")
 START_TIMEOUT_S = 3600.0
 """Handling a long history again is part of starting."""
 STOP_TIMEOUT_S = 30.0
+SETTLE_TIMEOUT_S = 30.0
+SETTLE_POLL_S = 0.02
+SETTLE_NS = 100 * 365 * 86_400 * 1_000_000_000
 PROGRESS_EVENTS = 256
 
 
@@ -115,7 +134,8 @@ def paper(
     Raises:
         InputError: a setting, the strategy or the data are unusable, or the run was begun under
             others.
-        StoreError: the store does not answer; the run goes on from what it has confirmed.
+        UnavailableError: the store or the venue does not answer; the run goes on from what is
+            confirmed.
         StrategyError: a hook of the strategy raised.
     """
     config, cls, reference = resolve(
@@ -150,10 +170,16 @@ def run_session(
     Raises:
         InputError: a setting, the strategy or the data are unusable, or the run was begun under
             others.
-        StoreError: the store does not answer; the run goes on from what it has confirmed.
+        UnavailableError: the store or the venue does not answer; the run goes on from what is
+            confirmed.
         StrategyError: a hook of the strategy raised.
     """
     began = time.perf_counter()
+    if config.venue.kind != "simulated" and isinstance(config.feed.speed, str):
+        raise ConfigError(
+            "orders to a venue outside the engine need data at a pace: set feed.speed to how many "
+            "seconds of the data go by in one second, 1 for real time"
+        )
     data = open_data(config)
     paths = [str(Path(path).absolute()) for path in config.data.paths]
     with open_store(config) as store:
@@ -175,6 +201,9 @@ def _header(config: Config, cls: type[Strategy], data: MarketHistory) -> RunHead
     settings = msgspec.to_builtins(config)
     for name in _FREE:
         del settings[name]
+    if config.venue.kind != "simulated":
+        # How long an answer is waited for is a time of the data, so the pace decides something.
+        settings["feed"] = msgspec.to_builtins(config.feed)
     for name in _FREE_OF_RUN:
         del settings["run"][name]
     settings["data"].pop("paths")  # the data's hash says whether it is the same
@@ -241,6 +270,11 @@ def _run(
     def stop_run() -> None:
         started[0].request_stop()
 
+    def recovered() -> None:
+        journal.recalling = False
+        _require_agreement(record, state)
+
+    simulated = config.venue.kind == "simulated"
     strategy_id = type(strategy).__name__
     core = build_core(
         config,
@@ -252,16 +286,23 @@ def _run(
         stop_run=stop_run,
         latch=run_latch(config, state.header.held),
         archivist=ARCHIVIST,
+        simulated=simulated,
     )
     clock = _clock(config, state.header.ts_start)
-    table = routes([host_name(strategy_id)])
-    runtime = build_runtime(core, table, store, clock=clock, history=history)
+    runtime = build_runtime(
+        config,
+        core,
+        routes([host_name(strategy_id)]),
+        store,
+        instruments={each.symbol: each for each in state.header.instruments},
+        clock=clock,
+        history=history,
+        recovered=recovered,
+    )
     started.append(runtime)
     journal.recalling = state.inputs > 0
     with _halting(runtime):
         runtime.start(timeout_s=START_TIMEOUT_S, at=state.header.ts_start)
-        journal.recalling = False
-        _require_agreement(record, state)
         faults.point("session.recovered")
         if going is not None:
             going(Going(state.header.name, history.events, data.rows, state.completed))
@@ -270,16 +311,19 @@ def _run(
                 clock.go_on(history.ts or state.header.ts_start)
             rest = islice(_events(data, config.run.chunk_rows), history.events, None)
             fed = runtime.feed(_counted(rest, history.events, data.rows, progress))
-            complete = history.events + fed == data.rows
-            _finish(runtime, closing=complete)
-            if complete:
-                faults.point("session.ended")
-                store.complete()
-                faults.point("session.completed")
+            if history.events + fed < data.rows:
+                _finish(runtime, closing=False)
+                return
+            if not simulated:
+                _settle(runtime, core, clock)
+            _finish(runtime, closing=True)
+            faults.point("session.ended")
+            store.complete()
+            faults.point("session.completed")
 
 
 class _halting:  # noqa: N801 - a context manager reads as the word it is
-    """Leave the run off in order whatever happens, and tell a store's failure as one."""
+    """Leave the run off in order whatever happens, and tell what failed as what it is."""
 
     def __init__(self, runtime: PykkaRuntime) -> None:
         self._runtime = runtime
@@ -291,9 +335,28 @@ class _halting:  # noqa: N801 - a context manager reads as the word it is
         self._runtime.stop(timeout_s=STOP_TIMEOUT_S, closing=False)
         if error is not None and not isinstance(error, EngineHaltedError):
             return
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, InputError | UnavailableError):
+                raise cause from None
+            cause = cause.__cause__
         for failed in self._runtime.failures:
             if failed.cell == ARCHIVE:
                 raise StoreError(failed.error.removeprefix("StoreError: ")) from error
+
+
+def _settle(runtime: PykkaRuntime, core: Sequence[Actor], clock: Clock) -> None:
+    """Wait for the venue's answer to everything it was asked: until then a run is not complete."""
+    clock.advance(clock.now() + SETTLE_NS)  # nothing is fed: time just goes on
+    limit = time.monotonic() + SETTLE_TIMEOUT_S
+    while waiting := unsettled(core):
+        if runtime.wait_ended(SETTLE_POLL_S):
+            return
+        if time.monotonic() > limit:
+            raise VenueError(
+                f"the data is at its end and the venue has not answered for {len(waiting)} "
+                f"orders, such as {waiting[0]}"
+            )
 
 
 def _finish(runtime: PykkaRuntime, *, closing: bool) -> None:

@@ -37,6 +37,7 @@ from engine.domain.events import (
     OrderNotFound,
     OrderRejected,
     OrderReplaced,
+    OrderStatusGiven,
     OrdersWorking,
     OrderUnknown,
     ReplaceRejected,
@@ -371,6 +372,8 @@ class GrpcVenueLink:
         kind = type(event)
         for what in _ANSWERS[kind]:
             self._deadlines.drop((what, order_id))
+        if kind is QueryDone:
+            self._report(OrderStatusGiven(client_order_id=order_id, ts_event=self._now()))
         if kind in (Received, QueryDone):
             return
         if _is_known(sent, event) and not is_asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.domain.events import OrderFilled
 from engine.domain.latch import TradingState
 from engine.domain.orders import Order
 from engine.domain.risk import Verdict
@@ -90,6 +91,24 @@ class ReplaceApproved(
 
     replace: ReplaceOrder
     verdict: Verdict
+
+
+class OrderStatusRequest(msgspec.Struct, frozen=True, array_like=True, tag="order_status_request"):
+    """Router to venue: say again what became of an order (FIX OrderStatusRequest).
+
+    Attributes:
+        order: the order as it was sent.
+        fills: what is booked of it.
+    """
+
+    order: Order
+    fills: tuple[OrderFilled, ...]
+
+
+class OrderMassStatusRequest(
+    msgspec.Struct, frozen=True, array_like=True, tag="order_mass_status_request"
+):
+    """Router to venue: say which orders are working, whoever sent them."""
 
 
 class SetTradingState(msgspec.Struct, frozen=True, kw_only=True, tag="set_trading_state"):

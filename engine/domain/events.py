@@ -205,6 +205,13 @@ class OrderNotFound(msgspec.Struct, frozen=True, kw_only=True, tag="order_not_fo
     ts_event: int
 
 
+class OrderStatusGiven(msgspec.Struct, frozen=True, kw_only=True, tag="order_status_given"):
+    """The venue has said all it has to say about an order it was asked about."""
+
+    client_order_id: str
+    ts_event: int
+
+
 class OrdersWorking(msgspec.Struct, frozen=True, kw_only=True, tag="orders_working"):
     """What the venue says is working there, whoever sent it.
 

@@ -59,6 +59,8 @@ class CellSpec:
         tap: sees everything that enters it; None for a cell whose input nobody keeps.
         history: gives what entered it in an earlier life, to be handled again when it starts:
             nothing of that is told to other cells or the tap.
+        recovered: called when the history has been handled, before anything new is; it may raise,
+            and the engine does not start.
     """
 
     name: str
@@ -68,6 +70,7 @@ class CellSpec:
     restart: RestartRules | None
     tap: Tap | None = None
     history: Callable[[], Iterable[Input]] | None = None
+    recovered: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if (self.restart is None) != (self.role is Role.CORE):
@@ -322,6 +325,8 @@ class CellLoop:
                 cell.end_batch()
         cell.end_batch()
         self._replaying, self._tap = False, tap
+        if self.spec.recovered is not None:
+            self.spec.recovered()
 
     def _open(self, now: int) -> None:
         if self._tap is not None:

@@ -10,7 +10,7 @@ from actors.controller import Controller
 from actors.ledger import Ledger
 from actors.monitor import Monitor
 from actors.oms_desk import Deliver, OmsDesk
-from actors.order_router import OrderRouter
+from actors.order_router import ASK_AGAIN_NS, OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
 from actors.sim_venue import SimVenue
@@ -135,6 +135,7 @@ def build_core(
     stop_run: Callable[[], None],
     latch: LatchStore | None = None,
     archivist: str | None = None,
+    simulated: bool = True,
 ) -> list[Actor]:
     """Build the actors of the trading core, in the order they start.
 
@@ -148,6 +149,7 @@ def build_core(
         stop_run: ends the run (supervision policy ``stop``).
         latch: keeps the trading state; the profile's own store when None.
         archivist: name of the actor that keeps batches; None when nothing outlives the process.
+        simulated: whether the venue is in the core; else orders go out by the archivist.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     cash = cash_units(config.account.cash)
@@ -185,23 +187,31 @@ def build_core(
         Monitor(MONITOR, guards=GuardBounds.of(config.risk), instruments=by_symbol),
         OrderRouter(
             ROUTER,
-            venue=VENUE,
+            venue=VENUE if simulated or archivist is None else archivist,
             gate=GATE,
+            outside=not simulated,
+            ask_again_ns=_real(ASK_AGAIN_NS, config),
             latch=state,
             intent_ttl=bounds(config.risk).intent_ttl,
             keep_closed=config.orders.keep_closed,
         ),
-        SimVenue(
-            VENUE,
-            fill=config.fill,
-            costs=config.costs,
-            instruments=by_symbol,
-            report_to=ROUTER,
-        ),
+        *([_sim_venue(config, by_symbol)] if simulated else []),
         Ledger(LEDGER, currency=config.account.currency, **shared),
         Controller(CONTROLLER, stop_run=stop),
         Recorder(RECORDER, journal=journal, archivist=archivist),
     ]
+
+
+def _real(ns: int, config: Config) -> int:
+    """Give how much of the data's time a real time is at the profile's pace."""
+    speed = config.feed.speed
+    return ns if isinstance(speed, str) else round(ns * speed)
+
+
+def _sim_venue(config: Config, instruments: Mapping[str, Instrument]) -> SimVenue:
+    return SimVenue(
+        VENUE, fill=config.fill, costs=config.costs, instruments=instruments, report_to=ROUTER
+    )
 
 
 def build_risk_core(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from actors.archivist import Archivist
+from actors.archivist import REQUESTS, Archivist
+from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
+from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
 from adapters.postgres.store import PostgresStore, connect
+from engine.codec import TOLD
 from engine.config import Config
 from engine.domain.commands import KillSwitch
+from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
 from engine.domain.market import Bar, Quote, Trade
-from engine.errors import InvariantError
+from engine.domain.orders import OrderStatus
+from engine.errors import EngineHaltedError, InvariantError
 from engine.ports import LatchStore, RunStore
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
@@ -26,17 +32,37 @@ from engine.runtime.mailbox import MailboxRules, Overflow
 from engine.runtime.pykka_runtime import CellSpec, PykkaRuntime
 from engine.runtime.supervision import Role
 from engine.sections import StoreConfig
-from engine.wiring.core import latch_store
+from engine.wiring.core import ROUTER, latch_store
 
-__all__ = ["ARCHIVE", "ARCHIVIST", "build_runtime", "migrate_store", "open_store", "run_latch"]
+__all__ = [
+    "ARCHIVE",
+    "ARCHIVIST",
+    "build_runtime",
+    "migrate_store",
+    "open_store",
+    "run_latch",
+    "unsettled",
+]
 
 ARCHIVE = "archive"
 ARCHIVIST = "archivist"
+GATEWAY = "venue_gateway"
 CORE_CAPACITY = 512
 ARCHIVE_CAPACITY = 256
 ROOM_S = 10.0
 """How long the core waits for room in the archive before the engine halts."""
+LINK_CLOSE_S = 5.0
+"""How long letting go of a venue may take."""
 DEAD_LETTERS_MAX = 1000
+_UNSETTLED = frozenset(
+    {
+        OrderStatus.INITIALIZED,
+        OrderStatus.PENDING_NEW,
+        OrderStatus.PENDING_CANCEL,
+        OrderStatus.PENDING_REPLACE,
+        OrderStatus.UNKNOWN,
+    }
+)
 _SECOND = 1_000_000_000
 
 
@@ -93,37 +119,88 @@ def run_latch(config: Config, held: Mapping[str, Hold]) -> LatchStore:
 
 
 def build_runtime(
+    config: Config,
     core: Sequence[Actor],
     table: Routes,
     store: RunStore,
     *,
+    instruments: Mapping[str, Instrument],
     clock: Clock,
     history: Callable[[], Iterable[Input]],
+    recovered: Callable[[], None],
 ) -> PykkaRuntime:
     """Build the runtime of a run that is kept.
 
     Args:
+        config: the resolved profile.
         core: the actors of the trading core; its recorder sends batches to ``ARCHIVIST``.
         table: who hears what.
         store: where the run is kept.
+        instruments: what can be traded, by symbol.
         clock: the time outside.
         history: gives what entered the core before.
+        recovered: called when the core has handled that; it may raise.
     """
     recorder = next((actor for actor in core if isinstance(actor, Recorder)), None)
     if recorder is None:
         raise InvariantError("a run that is kept needs a recorder")
-    overflow = dict.fromkeys((*table, *RECORDED), Overflow.HALT)
+    is_simulated = config.venue.kind == "simulated"
+    archivist = Archivist(ARCHIVIST, store=store, venue=None if is_simulated else GATEWAY)
+    kept: dict[type, Overflow] = dict.fromkeys((Batch, *REQUESTS), Overflow.HALT)
+    overflow = dict.fromkeys((*table, *RECORDED, *TOLD), Overflow.HALT)
     overflow |= dict.fromkeys((Bar, Trade, Quote), Overflow.WAIT)
-    return PykkaRuntime(
-        [
-            _cell(ARCHIVE, [Archivist(ARCHIVIST, store=store)], ARCHIVE_CAPACITY,
-                  {Batch: Overflow.HALT}),
-            _cell("core", core, CORE_CAPACITY, overflow, recorder.inputs.append, history),
-        ],
-        table,
-        clock=clock,
-        dead_letters_max=DEAD_LETTERS_MAX,
-    )  # fmt: skip
+    cells = [
+        _cell(ARCHIVE, [archivist], ARCHIVE_CAPACITY, kept),
+        _cell(
+            "core",
+            core,
+            CORE_CAPACITY,
+            overflow,
+            tap=recorder.inputs.append,
+            history=history,
+            recovered=recovered,
+        ),
+    ]
+    started: list[PykkaRuntime] = []
+    if not is_simulated:
+
+        def report(event: Any) -> None:
+            with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
+                started[0].tell(ROUTER, event)
+
+        gateway = _gateway(config, instruments, report, clock)
+        # First, so that it is the last to stop: what the archive lets go must still leave.
+        cells.insert(0, _cell(GATEWAY, [gateway], ARCHIVE_CAPACITY, kept))
+    runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)
+    started.append(runtime)
+    return runtime
+
+
+def unsettled(core: Sequence[Actor]) -> list[str]:
+    """Name the orders whose last request nobody has answered; for any thread."""
+    router = next(actor for actor in core if isinstance(actor, OrderRouter))
+    return [
+        order_id for order_id, record in list(router.orders.items()) if record.status in _UNSETTLED
+    ]
+
+
+def _gateway(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    report: Callable[[Any], None],
+    clock: Clock,
+) -> VenueGateway:
+    # Here: nothing else needs gRPC, which takes a while to import.
+    from adapters.grpc.link import GrpcVenueLink
+
+    link = GrpcVenueLink(
+        config.oms_grpc,
+        instruments=instruments,
+        keep_closed=config.orders.keep_closed,
+        on_bad_answer=report,
+        now=clock.now,
+    )
+    return VenueGateway(GATEWAY, link=link, report=report, router=ROUTER, timeout_s=LINK_CLOSE_S)
 
 
 def _cell(
@@ -131,8 +208,7 @@ def _cell(
     actors: Sequence[Actor],
     capacity: int,
     overflow: Mapping[type, Overflow],
-    tap: Callable[[Input], None] | None = None,
-    history: Callable[[], Iterable[Input]] | None = None,
+    **kept: Any,
 ) -> CellSpec:
     return CellSpec(
         name=name,
@@ -145,6 +221,5 @@ def _cell(
             urgent=frozenset({KillSwitch}) & frozenset(overflow),
         ),
         restart=None,
-        tap=tap,
-        history=history,
+        **kept,
     )

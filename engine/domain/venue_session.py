@@ -1,0 +1,56 @@
+"""What stands between the router and a venue outside this process.
+
+A connection that is new may have lost reports, so every open order is asked about first, and no
+new order leaves until all the answers are there (promise: nothing leaves before the venue and the
+engine agree). A venue inside this process is always open.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+__all__ = ["VenueSession"]
+
+
+class VenueSession:
+    """One connection to a venue.
+
+    Args:
+        is_up: whether there is a connection already.
+
+    Attributes:
+        is_up: whether there is a connection.
+        asked: orders whose status has been asked for and not answered.
+        held: approvals that wait until the venue is open, in order.
+    """
+
+    __slots__ = ("asked", "held", "is_up")
+
+    def __init__(self, *, is_up: bool) -> None:
+        self.is_up = is_up
+        self.asked: set[str] = set()
+        self.held: deque[Any] = deque()
+
+    @property
+    def is_open(self) -> bool:
+        """True when new orders may leave."""
+        return self.is_up and not self.asked
+
+    def ask(self, order_ids: set[str]) -> None:
+        """Note that the venue is connected, and what it is asked."""
+        self.is_up = True
+        self.asked = order_ids
+
+    def lose(self) -> bool:
+        """Note that there is no connection; say whether that is news."""
+        was_up, self.is_up = self.is_up, False
+        self.asked = set()
+        return was_up
+
+    def answered(self, order_id: str) -> bool:
+        """Note that an order's status is answered; say whether the venue is open by that."""
+        if order_id not in self.asked:
+            return False
+        self.asked.discard(order_id)
+        return not self.asked

@@ -1,0 +1,93 @@
+"""The archivist: nothing leaves before what decided it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from actors.archivist import REQUESTS, Archivist
+from engine.domain.commands import CancelOrder, OrderMassStatusRequest
+from engine.domain.orders import Order, OrderType, Side
+from engine.errors import StoreError
+from engine.runtime.actor import Actor, Handler
+from engine.runtime.cell import Cell
+from engine.runtime.inputs import Batch, Ticked
+
+FIRST, SECOND = Batch((Ticked(1),), ()), Batch((Ticked(2),), ())
+ORDER = Order("O", "S", "X", Side.BUY, OrderType.MARKET, 1, 0)
+CANCEL = CancelOrder("O", "S", 0)
+
+
+class Shelf:
+    """Where batches are kept; it fails when it is told to."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+        self.full = False
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        if self.full:
+            raise StoreError("full")
+        self.log.append(tuple(batches))
+
+
+class Venue(Actor):
+    """Notes what reaches it, in one log with what is kept."""
+
+    def __init__(self, log: list[Any]) -> None:
+        super().__init__("venue")
+        self.log = log
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return dict.fromkeys(REQUESTS, self.log.append)
+
+
+class Rig:
+    def __init__(self, venue: str | None = "venue") -> None:
+        self.log: list[Any] = []
+        self.shelf = Shelf(self.log)
+        store: Any = self.shelf
+        archivist = Archivist("archivist", store=store, venue=venue)
+        self.cell = Cell("c", [archivist, Venue(self.log)], {})
+
+    def tell(self, *messages: Any) -> list[Any]:
+        """Deliver messages, end the batch, and give what has been kept and sent so far."""
+        for message in messages:
+            self.cell.deliver("archivist", message)
+        self.cell.end_batch()
+        self.cell.drain()
+        return self.log
+
+
+@pytest.mark.req("P1")
+def test_a_request_leaves_when_the_batch_behind_it_is_kept() -> None:
+    rig = Rig()
+    assert rig.tell(ORDER) == []
+    assert rig.tell(FIRST) == [(FIRST,), ORDER]
+
+
+def test_what_waits_is_kept_at_once_and_leaves_in_its_order() -> None:
+    asked = OrderMassStatusRequest()
+    log = Rig().tell(asked, FIRST, ORDER, CANCEL, SECOND)
+    assert log == [(FIRST, SECOND), asked, ORDER, CANCEL]
+
+
+def test_a_request_of_a_batch_that_has_not_come_yet_waits() -> None:
+    rig = Rig()
+    assert rig.tell(ORDER, FIRST, CANCEL) == [(FIRST,), ORDER]
+    assert rig.tell(SECOND)[2:] == [(SECOND,), CANCEL]
+
+
+@pytest.mark.req("P41")
+def test_nothing_leaves_when_nothing_can_be_kept() -> None:
+    rig = Rig()
+    rig.shelf.full = True
+    with pytest.raises(StoreError):
+        rig.tell(ORDER, FIRST)
+    assert rig.log == []
+
+
+def test_without_a_venue_outside_batches_are_kept_all_the_same() -> None:
+    assert Rig(venue=None).tell(FIRST) == [(FIRST,)]
