@@ -135,8 +135,8 @@ class GrpcPeer:
                 for raw in requests:
                     self._take(raw, out)
 
-        threading.Thread(target=read, daemon=True).start()
         self._begin(out)
+        threading.Thread(target=read, daemon=True).start()
         yield from iter(out.get, None)
 
     def _begin(self, out: SimpleQueue[bytes | None]) -> None:

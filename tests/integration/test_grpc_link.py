@@ -211,7 +211,7 @@ def test_attempts_are_spaced_and_told_when_there_have_been_enough(heard: Heard) 
         link.close(timeout_s=10)
     gaps = [after - before for before, after in itertools.pairwise(moments)]
     for gap, least in zip(gaps, (0.1, 0.2, 0.4, 0.8), strict=True):
-        assert least * 0.9 < gap < least + 1
+        assert gap > least * 0.9
     # The first failure is news, the second is not, from the third on each is.
     told = [moment - moments[0] for moment in heard.moments]
     assert told[0] < told[1]
