@@ -258,6 +258,29 @@ def test_a_failure_of_the_desk_is_told(folder: Path) -> None:
             next(client.call)
 
 
+def test_a_desk_that_takes_nothing_ends_the_stream() -> None:
+    def refuse(message: Any) -> None:
+        raise EngineHaltedError("no room")
+
+    server = server_module.OmsServer(instruments={}, ask=refuse, extended=False)
+    with Client(server.start("127.0.0.1", 0), PLAIN) as client:
+        client.say(request())
+        with pytest.raises(grpc.RpcError) as ended:
+            next(client.call)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert ended.value.details() == "the desk is closed"
+    server.stop(timeout_s=5)
+
+
+def test_an_order_good_till_a_time_before_now_is_rejected(port: int) -> None:
+    with Client(port, EXTENDED) as client:
+        gtd = oms_pb2.TIME_IN_FORCE_GTD
+        client.say(new_order(time_in_force=gtd, expire_timestamp=1))
+        assert client.report().rejected.reason
+        client.say(new_order(client_order_id="x", time_in_force=gtd, expire_timestamp=2**62))
+        assert client.report().HasField("accepted")
+
+
 def test_the_contract_has_no_word_for_a_replacement(port: int) -> None:
     with Client(port, EXTENDED) as client, Client(port, PLAIN) as other:
         client.say(new_order(client_order_id=UUID))
