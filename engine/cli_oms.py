@@ -31,7 +31,7 @@ Speed = Annotated[
     float | None,
     Parameter(
         help="Multiple of real time; by default the shortest bar takes a second.",
-        validator=Number(gt=0),
+        validator=Number(gt=0, lte=1_000_000_000),
     ),
 ]
 PlainOnly = Annotated[
@@ -85,8 +85,8 @@ def serve(
         print(f"  data              {history.rows:,} {history.kind}s at {pace:,g} x", flush=True)
         system.run()
         print("  data              at its end; orders are taken, nothing fills", flush=True)
-        while not system.wait(_LOOK_EVERY_S):
-            pass
+        while True:
+            system.wait(_LOOK_EVERY_S)
     except KeyboardInterrupt:  # SIGTERM too
         print("  stopped", flush=True)
     finally:

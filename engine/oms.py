@@ -8,6 +8,7 @@ from typing import Any
 from engine.config import Config
 from engine.domain.clients import ClientGone, FromClient
 from engine.domain.market import MarketEvent
+from engine.errors import EngineHaltedError
 from engine.ports import MarketHistory
 from engine.runtime.clock import ReplayClock
 from engine.runtime.hosting import CellSpec
@@ -49,7 +50,7 @@ class ReferenceOms:
         self, config: Config, history: MarketHistory, *, speed: float, extended: bool
     ) -> None:
         self._history = history
-        self._server = open_oms_server(history.instruments, self._ask, extended=extended)
+        self._server = open_oms_server(history.instruments, self.ask, extended=extended)
         first = min(_opens(history))
         kind = KIND_TYPES[history.kind]
         overflow: dict[type, Overflow] = {
@@ -77,7 +78,12 @@ class ReferenceOms:
             dead_letters_max=100,
         )
 
-    def _ask(self, message: FromClient | ClientGone) -> None:
+    def ask(self, message: FromClient | ClientGone) -> None:
+        """Put a request before the desk; the answer goes to the stream that it names.
+
+        Raises:
+            EngineHaltedError: the desk or the venue has failed, or it is not started.
+        """
         self._runtime.tell(DESK, message)
 
     def start(self, host: str, port: int) -> int:
@@ -97,9 +103,15 @@ class ReferenceOms:
         """
         return self._runtime.feed(self._events())
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for a failure of the desk or the venue, at most so many seconds; True if so."""
-        return self._runtime.wait_ended(timeout_s)
+    def wait(self, timeout_s: float) -> None:
+        """Go on serving for so many seconds.
+
+        Raises:
+            EngineHaltedError: the desk or the venue failed.
+        """
+        if self._runtime.wait_ended(timeout_s):
+            self.stop()  # only then is everything known
+            raise EngineHaltedError(str(self._runtime.failures[-1]))
 
     def stop(self) -> None:
         """Stop taking orders, then the desk and the venue; within ten seconds. May be repeated."""

@@ -229,7 +229,7 @@ class OmsGrpcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ``plain``, trusting the gate, which approves none that could open a position.
     """
 
-    host: Annotated[str, Meta(min_length=1)] = "localhost"
+    host: Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]+$")] = "localhost"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 50_051
     timeout: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
     reduce_only: Literal["refuse", "plain"] = "refuse"

@@ -38,6 +38,10 @@ class Endpoint:
     Args:
         config: section ``oms_grpc``.
 
+    Attributes:
+        target: host and port.
+        timeout_s: seconds to a connection.
+
     Raises:
         ConfigError: a file of ``oms_grpc.tls`` is missing or not PEM, one of certificate and key
             is given without the other, or files are given while TLS is off.
@@ -47,6 +51,7 @@ class Endpoint:
         host = config.host
         # An IPv6 address needs brackets in front of the port.
         self.target = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
+        self.timeout_s = config.timeout
         self._credentials = _credentials(config.tls)
         self._name: Options = []
         if config.tls.server_name is not None:

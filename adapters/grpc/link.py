@@ -330,8 +330,11 @@ class GrpcVenueLink:
 
     def _unknown(self, order_id: str, reason: str) -> None:
         sent = self._table.get(order_id)
-        if sent is None or not sent.ended:
-            self._report(OrderUnknown(order_id, reason, self._now()))
+        if sent is not None:
+            if sent.ended:
+                return
+            sent.accepted = False  # the next word that it works is news again
+        self._report(OrderUnknown(order_id, reason, self._now()))
 
     # Answers.
 

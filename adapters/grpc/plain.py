@@ -119,8 +119,9 @@ class PlainDialect:
                 return [(sent, Unreadable("BAD_PRICE", str(error)))]
             if fill is not None:
                 reading.append((sent, fill))
-        reading += _said(answer, sent, ts)
-        return reading
+        if reading and answer.status == order_pb2.PARTIALLY_FILLED:
+            return reading
+        return reading + _said(answer, sent, ts)
 
 
 def _wrong(answer: order_pb2.OrderResponse, sent: SentOrder) -> Unreadable | None:
@@ -138,9 +139,9 @@ def _wrong(answer: order_pb2.OrderResponse, sent: SentOrder) -> Unreadable | Non
 
 
 def _said(answer: order_pb2.OrderResponse, sent: SentOrder, ts: int) -> Reading:
-    """Give what a response says beside its totals."""
+    """Give what a response says beside its totals; a part that is known says that it works."""
     order_id = sent.order.client_order_id
-    if answer.status == order_pb2.ACCEPTED:
+    if answer.status in (order_pb2.ACCEPTED, order_pb2.PARTIALLY_FILLED):
         return [(sent, OrderAccepted(order_id, words(answer.order_id, order_id), ts))]
     if answer.status == order_pb2.REJECTED:
         return [(sent, OrderRejected(order_id, words(answer.message, "REJECTED"), ts))]

@@ -17,6 +17,7 @@ from adapters.grpc.services import EXTENDED, PLAIN, ServiceName
 __all__ = ["Answered", "Lost", "Opened", "Probed", "Session"]
 
 _NO_METHOD = f"/{EXTENDED.name}/Probe"
+_SILENT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 _HELLO = oms_pb2.Request(hello=oms_pb2.Hello()).SerializeToString()
 
 
@@ -96,8 +97,7 @@ class Session:
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         method = self._channel.unary_unary(_NO_METHOD)
         call = method.future(b"", timeout=PING_EVERY_S)
-        silent = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
-        call.add_done_callback(lambda _: self._post(Probed(self, call.code() not in silent)))
+        call.add_done_callback(lambda _: self._post(Probed(self, call.code() not in _SILENT)))
 
     def close(self) -> None:
         """Let go of the connection; what comes after this may still be posted."""
@@ -110,16 +110,28 @@ class Session:
         lost = self._talk(EXTENDED, [_HELLO])
         if lost is None:
             self._requests = SimpleQueue()
-            self._stop_pings()
-            lost = self._talk(PLAIN, [])
+            lost = self._connect_without_pings() or self._talk(PLAIN, [])
         self._post(lost)
 
-    def _stop_pings(self) -> None:
+    def _connect_without_pings(self) -> Lost | None:
+        """Begin anew where pings would be taken amiss, and see that it stands."""
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         with self._lock:
-            if self._pings and not self._is_closed:
-                self._pings = False
-                self._channel.close()
-                self._channel = self._endpoint.connect(pings=False)
+            if self._is_closed:
+                return _closed(self)
+            if not self._pings:
+                return None
+            self._pings = False
+            self._channel.close()
+            self._channel = self._endpoint.connect(pings=False)
+            method = self._channel.unary_unary(_NO_METHOD)
+        try:
+            method(b"", timeout=self._endpoint.timeout_s)
+        except grpc.RpcError as error:
+            return _lost(self, error) if error.code() in _SILENT else None
+        except ValueError:
+            return _closed(self)
+        return None
 
     def _talk(self, service: ServiceName, first: list[bytes]) -> Lost | None:
         """Read one stream to its end; None when the peer does not offer the extended service."""
@@ -145,16 +157,23 @@ class Session:
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED and not is_open:
                 return None
-            details = str(error.details()).replace("\n", " ")[:500]
-            return Lost(
-                self, f"{error.code().name}: {details}", "too many pings" in details.lower()
-            )
+            return _lost(self, error)
         except StopIteration:
             return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
         except ValueError:  # the channel was closed meanwhile
-            return Lost(self, "CLOSED: the link has let go of the connection", False)
+            return _closed(self)
         finally:
             requests.put(None)  # lets go of the thread that sends
+
+
+def _lost(session: Session, error: grpc.RpcError) -> Lost:
+    details = str(error.details()).replace("\n", " ")[:500]
+    refused = "too many pings" in details.lower()
+    return Lost(session, f"{error.code().name}: {details}", refused)
+
+
+def _closed(session: Session) -> Lost:
+    return Lost(session, "CLOSED: the link has let go of the connection", False)
 
 
 def _is_welcome(raw: bytes) -> bool:

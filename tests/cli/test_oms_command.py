@@ -24,6 +24,7 @@ from engine.domain.events import (
     OrdersWorking,
     OrderUnknown,
     ReplaceRejected,
+    VenueDown,
     VenueUp,
 )
 from engine.domain.instruments import Instrument
@@ -165,6 +166,37 @@ def test_a_lost_reply_and_a_resend_make_one_order(bench: Bench, more: tuple[str,
         assert len(heard.of(OrderFilled)) == len(witness.of(OrderFilled)) == 1
 
 
+@pytest.mark.req("P3", "P24")
+@pytest.mark.parametrize("more", [(), ("--plain",)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_system_that_dies_or_freezes_leaves_orders_unknown(
+    bench: Bench, number: signal.Signals, more: tuple[str, ...]
+) -> None:
+    heard = Heard()
+    with subprocess.Popen(
+        command("oms", "--data", bench.data, "--port", "0", *STILL, *more),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            assert child.stdout is not None
+            port = int(child.stdout.readline().rpartition(":")[2])
+            with linked(port, heard) as link:
+                link.submit(make_order("working", limit_px=5_000))
+                heard.wait(OrderAccepted)
+                child.send_signal(number)
+                link.submit(make_order("lost", limit_px=5_000))
+                heard.wait(VenueDown, timeout_s=5)
+                # What was sent is unknown; what had no connection any more never left.
+                heard.wait_until(lambda: bool(heard.of(OrderUnknown, OrderNotFound)))
+                assert {e.client_order_id for e in heard.of(OrderUnknown, OrderNotFound)} == {
+                    "lost"
+                }
+        finally:
+            child.kill()
+    assert not heard.of(OrderRejected)
+
+
 def test_a_client_that_talks_nonsense_harms_nobody(bench: Bench) -> None:
     heard = Heard()
     with serving(bench, *STILL) as port, linked(port, heard) as link:
@@ -190,6 +222,8 @@ def test_a_port_that_is_taken(bench: Bench) -> None:
     [
         (("--data", "nowhere"), "nowhere"),
         (("--data", "A.csv", "--speed", "0"), "--speed"),
+        (("--data", "A.csv", "--speed", "inf"), "--speed"),
+        (("--data", "A.csv", "--speed", "nan"), "--speed"),
         (("--data", "A.csv", "--port", "70000"), "--port"),
         (("--data", "A.csv", "--set", "nope=1"), "nope"),
         ((), "--data"),

@@ -135,8 +135,8 @@ class GrpcPeer:
                 for raw in requests:
                     self._take(raw, out)
 
-        threading.Thread(target=read, daemon=True).start()
         self._begin(out)
+        threading.Thread(target=read, daemon=True).start()
         yield from iter(out.get, None)
 
     def _begin(self, out: SimpleQueue[bytes | None]) -> None:
@@ -235,6 +235,7 @@ class ExtendedPeer(GrpcPeer):
     def __init__(self, options: Iterable[tuple[str, int]] = ()) -> None:
         super().__init__(options)
         self.working: list[str] = []
+        self.answers_lists = True
         self._executions = 0
 
     def _take(self, raw: bytes, out: SimpleQueue[bytes | None]) -> None:
@@ -246,7 +247,7 @@ class ExtendedPeer(GrpcPeer):
             return
         if kind == "query_order":
             self._answer_query(request.query_order.client_order_id, out)
-        elif kind == "list_working":
+        elif kind == "list_working" and self.answers_lists:
             working = oms_pb2.Working(client_order_ids=self.working, timestamp=NOW + 1)
             out.put(oms_pb2.Report(working=working).SerializeToString())
         order_id = request.new_order.client_order_id if kind == "new_order" else None

@@ -111,6 +111,23 @@ def test_a_hostile_response(
     assert plain_link.counts == {code: 1}  # type: ignore[attr-defined]
 
 
+@pytest.mark.req("P3")
+@pytest.mark.parametrize("partly", [False, True])
+def test_an_order_that_became_unknown_is_known_again_by_the_next_word(
+    plain: PlainPeer, plain_link: VenueLink, heard: Heard, partly: bool
+) -> None:
+    plain_link.submit(ORDER)
+    plain.wait_received(1)
+    plain.accept(ORDER)
+    if partly:
+        plain.fill(ORDER, 40, 1_000)
+    plain.send_raw(said(17))
+    heard.wait(OrderUnknown)
+    plain.repeat(ORDER)
+    heard.wait(OrderAccepted, 2)
+    assert len(heard.of(OrderFilled)) == partly
+
+
 @pytest.mark.req("D8")
 def test_a_quantity_beyond_all_bounds_of_a_fraction(
     plain: PlainPeer, plain_link: VenueLink, heard: Heard

@@ -15,6 +15,8 @@ from adapters.grpc import server as server_module
 from adapters.grpc.pb import order_pb2
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
 from engine.config import load_config
+from engine.domain.clients import FromClient
+from engine.errors import EngineHaltedError
 from engine.oms import ReferenceOms, default_speed
 from engine.wiring import open_history
 from tests.cli.rig import bar_text
@@ -233,10 +235,50 @@ def test_totals_and_a_resend_over_the_contract(folder: Path) -> None:
             other.say(market)
             assert other.response().status == order_pb2.ACCEPTED
             assert other.response() == filled
-            assert not system.wait(0.01)
+            system.wait(0.01)
     finally:
         system.stop()
         system.stop()
+
+
+def test_a_failure_of_the_desk_is_told(folder: Path) -> None:
+    config = load_config("backtest", settings={"data.paths": [str(folder)]})
+    system = ReferenceOms(config, open_history(config), speed=SLOW, extended=True)
+    bad: Any = "no request at all"
+    with Client(system.start("127.0.0.1", 0), PLAIN) as client:
+        client.say(request())
+        assert client.response().status == order_pb2.ACCEPTED
+        system.ask(FromClient(1, bad))
+        with pytest.raises(EngineHaltedError, match="oms_desk"):
+            system.wait(20)
+        with pytest.raises(EngineHaltedError, match="oms_desk"):
+            system.run()
+        system.stop()
+        with pytest.raises(grpc.RpcError):
+            next(client.call)
+
+
+def test_a_desk_that_takes_nothing_ends_the_stream() -> None:
+    def refuse(message: Any) -> None:
+        raise EngineHaltedError("no room")
+
+    server = server_module.OmsServer(instruments={}, ask=refuse, extended=False)
+    with Client(server.start("127.0.0.1", 0), PLAIN) as client:
+        client.say(request())
+        with pytest.raises(grpc.RpcError) as ended:
+            next(client.call)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert ended.value.details() == "the desk is closed"
+    server.stop(timeout_s=5)
+
+
+def test_an_order_good_till_a_time_before_now_is_rejected(port: int) -> None:
+    with Client(port, EXTENDED) as client:
+        gtd = oms_pb2.TIME_IN_FORCE_GTD
+        client.say(new_order(time_in_force=gtd, expire_timestamp=1))
+        assert client.report().rejected.reason
+        client.say(new_order(client_order_id="x", time_in_force=gtd, expire_timestamp=2**62))
+        assert client.report().HasField("accepted")
 
 
 def test_the_contract_has_no_word_for_a_replacement(port: int) -> None:
