@@ -64,6 +64,7 @@ VERDICTS = [
     (10, "A", {"order_type": TRAIL, "trail_bps": 0}, D.INVALID_ORDER),
     (10, "A", {"order_type": TRAIL, "trail_bps": 5}, None),
     (-10, "A", {"reduce_only": True}, D.REDUCE_ONLY),
+    (10, "A", {"reduce_only": True}, D.REDUCE_ONLY),
     (-10, "A", {}, None),
 ]
 
@@ -185,6 +186,9 @@ def test_the_child_of_a_denied_order_is_denied() -> None:
     fine = rig.order(10)
     assert rig.submit(fine) is None
     assert rig.send(-10, parent_id=fine.client_order_id, reduce_only=True) is None
+    nowhere = rig.order(10, "NOWHERE")
+    assert rig.submit(nowhere) is D.NO_REFERENCE_PRICE
+    assert rig.send(-10, parent_id=nowhere.client_order_id) is D.PARENT_DENIED
 
 
 @pytest.mark.req("D14")
