@@ -158,6 +158,25 @@ def test_no_loss_reaches_no_limit_of_zero(equity: int) -> None:
     assert verdict_of(inputs(equity=EQUITY - 1), chosen) is D.DAILY_LOSS
 
 
+@pytest.mark.req("D13")
+@pytest.mark.parametrize(
+    ("code", "changes", "field", "step"),
+    [
+        (D.STRATEGY_LOSS, {"per_strategy": {"max_daily_loss": 0.0}}, "strategy_loss", 1),
+        (D.DRAWDOWN, {"max_drawdown": 0.0}, "equity", -1),
+        (D.LOSING_STREAK, {"max_losing_trades": 0}, "losing_streak", 1),
+        (D.STRATEGY_LOSING_STREAK, {"per_strategy": {"max_losing_trades": 0}},
+         "strategy_losing_streak", 1),
+    ],
+)  # fmt: skip
+def test_a_limit_of_zero_is_reached_by_the_first_loss_and_not_by_none(
+    code: DenyCode, changes: dict[str, Any], field: str, step: int
+) -> None:
+    chosen, calm = limits(**changes), inputs()
+    assert verdict_of(calm, chosen) is None
+    assert verdict_of(calm._replace(**{field: getattr(calm, field) + step}), chosen) is code
+
+
 @pytest.mark.req("R88")
 def test_the_first_failing_check_names_the_denial() -> None:
     order = [
@@ -214,6 +233,14 @@ def test_what_makes_nothing_worse_passes_the_exposure_checks() -> None:
     over = {"position_after": EQUITY, "exposure_after": 2 * EQUITY}
     assert verdict_of(inputs(**over, position_before=EQUITY), DEFAULTS) is None
     assert verdict_of(inputs(**over, position_before=EQUITY - 1), DEFAULTS) is D.POSITION_SIZE
+    margin = limits(**{**WIDE, "initial_margin": 0.5})
+    each = limits(**WIDE, per_strategy={"max_exposure": 2_000.0})
+    for chosen, change, code in (
+        (margin, {"exposure_after": 3 * EQUITY}, D.BUYING_POWER),
+        (each, {"strategy_exposure": EQUITY}, D.STRATEGY_EXPOSURE),
+    ):
+        assert verdict_of(inputs(**change), chosen) is code
+        assert verdict_of(inputs(**change, position_before=1_000 * CASH_UNIT), chosen) is None
 
 
 def test_unlimited_must_be_written_and_limits_nothing() -> None:

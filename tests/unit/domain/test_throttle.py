@@ -70,6 +70,14 @@ def test_a_backlog_grows_by_an_interval_an_order_and_drains_with_time() -> None:
     assert seen(t, 10 * SECOND)["backlog"] == SECOND // 10
 
 
+@pytest.mark.req("P14")
+def test_a_backlog_is_there_until_the_very_nanosecond() -> None:
+    t = throttle(max_order_rate=10.0, per_strategy={"max_order_rate": 10.0})
+    t.sent(order(), 0)
+    for now, left in ((SECOND // 10 - 1, 1), (SECOND // 10, 0), (SECOND // 10 + 1, 0)):
+        assert (seen(t, now)["backlog"], seen(t, now)["strategy_backlog"]) == (left, left)
+
+
 def test_without_a_rate_there_is_no_backlog() -> None:
     t = throttle(max_order_rate="unlimited")
     for _ in range(5):
@@ -128,6 +136,16 @@ def test_repeats_are_those_within_the_window(script: list[tuple[int, int]]) -> N
 
 
 @pytest.mark.req("P14")
+def test_the_window_ends_after_its_last_nanosecond() -> None:
+    t = throttle()
+    t.sent(order(), 0)
+    assert seen(t, SECOND)["repeats"] == 1
+    t.sent(order(order_qty=2), SECOND)  # a pause of exactly the window forgets nothing
+    assert seen(t, SECOND)["repeats"] == 1
+    assert seen(t, SECOND + 1)["repeats"] == 0
+
+
+@pytest.mark.req("P14")
 def test_orders_without_a_pause_are_remembered_for_the_window_only() -> None:
     t = throttle()
     apart = SECOND // 400
@@ -171,3 +189,16 @@ def test_repeats_come_back_after_a_restart() -> None:
     assert seen(after, 8 + SECOND)["repeats"] == 1
     after.sent(order(order_qty=5), 3 * SECOND)
     assert len(after.repeats) == 1  # what is out of the window is dropped
+
+
+@pytest.mark.req("P12", "P14")
+def test_a_pause_is_counted_from_the_last_order_before_a_restart() -> None:
+    """Three orders, the last at 10.9 s; the first after the restart comes 0.9 s later."""
+    before, after = throttle(), throttle()
+    old, twice = order(order_qty=1), order(order_qty=2)
+    for sent, tenths in ((twice, 102), (old, 105), (twice, 109)):
+        before.sent(sent, tenths * SECOND // 10)
+    after.put_repeats([(key, list(times)) for key, times in before.repeats.items()])
+    now = 118 * SECOND // 10
+    after.sent(order(order_qty=3), now)
+    assert (seen(after, now, old)["repeats"], seen(after, now, twice)["repeats"]) == (0, 1)
