@@ -86,6 +86,7 @@ def test_what_no_test_should_pin_is_left_alone() -> None:
             __slots__ = ("a", "b")
             a: dict[str, int]
         Either = int | str
+        Limit = Callable[[Bounds, Inputs], int]
         '''
     )
 
