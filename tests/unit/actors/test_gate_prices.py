@@ -159,6 +159,23 @@ def test_inside_the_band_a_price_waits_and_at_its_edge_it_is_marked(
     assert market.px == edge
 
 
+@pytest.mark.req("D13", "R96")
+@pytest.mark.parametrize(
+    ("px", "state"), [(5_151, TradingState.ACTIVE), (5_150, TradingState.HALTED)]
+)
+def test_a_loss_that_two_symbols_reach_together_halts_though_one_price_still_waits(
+    px: int, state: TradingState
+) -> None:
+    """Without a warning before it the alarm is at 50,000, and a band 1,562.50 wide."""
+    rig = Rig(daily_loss_warning=1.0)
+    rig.hold(1_000)
+    rig.hold(1_000, "B")
+    rig.price("B", 9_850)  # 1,500
+    assert rig.gate.book.exposure.markets["B"].px == 10_000
+    rig.price("A", px)  # 48,490 more, or 48,500
+    assert rig.gate.latch.state() is state
+
+
 @pytest.mark.parametrize("symbol", ["A", "B"])
 def test_the_next_order_in_any_symbol_sees_every_price_that_waited(symbol: str) -> None:
     rig = Rig()

@@ -23,6 +23,7 @@ from engine.domain.events import (
     OrderRejected,
     OrderReplaced,
     ReplaceDenied,
+    ReplaceRejected,
     RiskEvent,
     Severity,
 )
@@ -284,6 +285,17 @@ def test_two_replacements_on_their_way_reserve_the_largest() -> None:
     assert rig.room() == (300, 0)
     rig.tell(OrderReplaced(order.client_order_id, 300, 10_000, None, 0))
     assert rig.room() == (300, 0)
+
+
+@pytest.mark.req("P10")
+def test_a_refused_replacement_gives_back_what_it_would_have_needed() -> None:
+    rig = Rig()
+    order = rig.order(100, order_type=LIMIT, limit_px=9_000)
+    rig.submit(order)
+    rig.tell(replacement(order, 300, limit_px=9_500))
+    assert (rig.room(), rig.send(-10, order_type=LIMIT, limit_px=9_400)) == ((300, 0), D.SELF_TRADE)
+    rig.tell(ReplaceRejected(order.client_order_id, "X", 0))
+    assert (rig.room(), rig.send(-10, order_type=LIMIT, limit_px=9_400)) == ((100, 0), None)
 
 
 def test_after_a_refused_replacement_the_next_one_counts_right() -> None:
