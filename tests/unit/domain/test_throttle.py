@@ -152,9 +152,33 @@ def test_orders_without_a_pause_are_remembered_for_the_window_only() -> None:
     for n in range(10_000):
         t.sent(order(order_qty=n), n * apart)
         assert len(t.repeats) <= SWEEP_MIN
+        if n >= 400:  # the oldest in the window is as old as it may be
+            assert seen(t, n * apart, order(order_qty=n - 400))["repeats"] == 1
     now = 10_000 * apart
     assert seen(t, now, order(order_qty=9_600))["repeats"] == 1
     assert seen(t, now, order(order_qty=9_599))["repeats"] == 0
+
+
+@pytest.mark.req("P14")
+def test_the_window_is_swept_only_when_as_many_again_are_remembered() -> None:
+    """2,000 orders a second, none like another: twice what a window of a second holds."""
+    t = throttle()
+    most = 0
+    for n in range(10_000):
+        t.sent(order(order_qty=n), n * SECOND // 2_000)
+        most = max(most, len(t.repeats))
+    assert most == 4_000
+
+
+@pytest.mark.req("P14")
+def test_what_was_sent_again_within_the_window_is_not_swept() -> None:
+    t = throttle()
+    again = order(order_qty=SWEEP_MIN)
+    t.sent(again, 0)
+    t.sent(again, SECOND // 2)
+    for n in range(SWEEP_MIN):
+        t.sent(order(order_qty=n), 5 * SECOND // 4)
+    assert seen(t, 5 * SECOND // 4, again)["repeats"] == 1
 
 
 def test_an_order_that_was_found_out_of_the_window_is_forgotten_too() -> None:
