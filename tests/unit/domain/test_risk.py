@@ -229,6 +229,25 @@ def test_what_holds_for_orders_that_reduce_too(
     assert verdict_of(inputs(exempt=2, **{field: value}), chosen) is closing
 
 
+@pytest.mark.req("D14")
+@pytest.mark.parametrize(
+    ("changes", "value", "code"),
+    [
+        ({"max_order_quantity": 5}, 0, D.ORDER_QUANTITY_ABOVE_MAX),
+        ({}, EQUITY, D.ORDER_VALUE_ABOVE_MAX),
+    ],
+)
+@pytest.mark.parametrize(
+    ("quantity", "exempt", "passes"), [(10, 2, True), (11, 2, False), (10, 1, False)]
+)
+def test_what_closes_one_lot_may_be_as_large_and_as_dear_as_that_is(
+    changes: dict[str, Any], value: int, code: DenyCode, quantity: int, exempt: int, passes: bool
+) -> None:
+    tens = Instrument(symbol="A", lot_size=10)
+    given_inputs = inputs(order_qty=quantity, order_value=value, exempt=exempt)
+    assert verdict_of(given_inputs, limits(**changes), tens) is (None if passes else code)
+
+
 def test_what_makes_nothing_worse_passes_the_exposure_checks() -> None:
     over = {"position_after": EQUITY, "exposure_after": 2 * EQUITY}
     assert verdict_of(inputs(**over, position_before=EQUITY), DEFAULTS) is None
@@ -272,6 +291,24 @@ def test_without_equity_a_share_allows_nothing_and_unlimited_everything(equity: 
     assert verdict_of(ruined, limits(**{**WIDE, "max_position_size": 1.0})) is D.POSITION_SIZE
     assert verdict_of(ruined, limits(**WIDE)) is None
     assert verdict_of(ruined._replace(equity=equity - 1), limits(**WIDE)) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "interval", "backlog"),
+    [
+        (1.0, 1, SECOND, 0),
+        (1.0, 3, SECOND, 2 * SECOND),
+        (3.0, 2, 333_333_333, 333_333_333),
+        ("unlimited", 3, 0, NO_LIMIT),
+    ],
+)
+def test_a_rate_is_an_interval_in_whole_nanoseconds(
+    rate: Any, burst: int, interval: int, backlog: int
+) -> None:
+    each = {"max_order_rate": rate, "order_burst": burst}
+    bound = bounds(limits(**each, per_strategy=each))
+    assert (bound.interval, bound.burst) == (interval, backlog)
+    assert (bound.strategy_interval, bound.strategy_burst) == (interval, backlog)
 
 
 def test_shares_are_exact_millionths() -> None:
