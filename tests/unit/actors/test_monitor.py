@@ -198,6 +198,27 @@ def test_prices_between_the_guards_are_not_looked_at() -> None:
     assert looked == [9_999, 10_000, 11_000, 10**9]
 
 
+@pytest.mark.parametrize(
+    ("guard", "quantity", "prices", "expected"),
+    [
+        ("stop_loss_pct", 100, (9_500, 9_501, 10**9), [9_500]),
+        ("stop_loss_pct", -100, (0, 1, 10_499, 10_500), [10_500]),
+        ("take_profit_pct", 100, (0, 1, 10_499, 10_500), [10_500]),
+        ("take_profit_pct", -100, (9_500, 9_501, 10**9), [9_500]),
+    ],
+)
+def test_on_the_side_without_a_guard_no_price_is_looked_at(
+    guard: str, quantity: int, prices: tuple[int, ...], expected: list[int]
+) -> None:
+    looked: list[int] = []
+    rig = Rig(**{guard: 0.05, "stop_loss_buffer": 0.0})
+    rig.monitor._look = lambda *args: looked.append(args[-1])  # type: ignore[method-assign]
+    rig.hold(quantity, 10_000)
+    for px in prices:
+        rig.price(px)
+    assert looked == expected
+
+
 def test_without_guards_nothing_is_watched() -> None:
     rig = Rig()
     rig.hold(100, 10_000)
