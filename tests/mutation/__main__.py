@@ -93,17 +93,27 @@ def sources_of(names: Iterable[str]) -> list[str]:
 
 
 def importers(files: Iterable[str], module: str) -> set[str]:
-    """Give the files of tests that import a module by name."""
+    """Give the files of tests that import a module by name, or the package that re-exports it."""
     dotted = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    found = set()
-    for file in files:
-        for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-            if any(name == dotted or name.startswith(f"{dotted}.") for name in names):
-                found.add(file)
-    return found
+    package = dotted.rpartition(".")[0]
+    init = f"{package.replace('.', '/')}/__init__.py"
+    is_reexported = (ROOT / init).exists() and _imports(init, dotted)
+    return {
+        file
+        for file in files
+        if _imports(file, dotted) or (is_reexported and _imports(file, package, below=False))
+    }
+
+
+def _imports(file: str, dotted: str, *, below: bool = True) -> bool:
+    """Say whether a file imports a module, or (``below``) something in it."""
+    for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        if any(name == dotted or (below and name.startswith(f"{dotted}.")) for name in names):
+            return True
+    return False
 
 
 def stages(

@@ -225,7 +225,9 @@ def _is_left_alone(node: ast.stmt) -> bool:
 def _is_type(node: ast.Subscript) -> bool:
     """Say whether a subscript is of a type (``dict[str, int]``), but not one that validates."""
     name = ast.unparse(node.value)
-    return name in {"dict", "list", "tuple", "set", "frozenset", "type", "deque", "Literal"}
+    return name in {
+        "dict", "list", "tuple", "set", "frozenset", "type", "deque", "Literal", "Callable",
+    }  # fmt: skip
 
 
 def _changes(text: _Text, node: ast.AST, place: _Place) -> Iterator[Replacement]:

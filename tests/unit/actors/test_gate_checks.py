@@ -121,12 +121,14 @@ def test_a_restricted_symbol_may_only_be_reduced() -> None:
 
 @pytest.mark.check("SESSION_CLOSED")
 def test_orders_leave_only_in_the_session_where_the_limits_say_so() -> None:
-    noon = 1_577_966_400 * SECOND  # 2020-01-02 12:00 UTC: New York opens at 14:30
+    opens = 1_577_975_400 * SECOND  # 2020-01-02 14:30 UTC, half past nine in New York
+    closes = opens + 6 * 3600 * SECOND + 1800 * SECOND
     for hours, code in (("session", D.SESSION_CLOSED), ("any", None)):
-        rig = Rig(calendar="XNYS", trading_hours=hours, start=noon)
+        rig = Rig(calendar="XNYS", trading_hours=hours, start=opens - 1)
         assert rig.send(10) is code
-        rig.cell.now = noon + 3 * 3600 * SECOND
-        assert rig.send(10) is None
+        for now, expected in ((opens, None), (closes - 1, None), (closes, code)):
+            rig.cell.now = now
+            assert rig.send(10) is expected
 
 
 @pytest.mark.check("NO_REFERENCE_PRICE")

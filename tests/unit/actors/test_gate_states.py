@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine.domain.commands import (
+    ClosePosition,
     KillSwitch,
     OrderApproved,
     ReplaceOrder,
@@ -20,6 +21,7 @@ from engine.domain.events import (
     RiskEvent,
     Severity,
 )
+from engine.domain.latch import Hold, Reset
 from engine.domain.orders import Side
 from engine.domain.risk import DenyCode
 from tests.unit.actors.gate_rig import LIMIT, SECOND, STOP, WIDE, Rig, limit_order
@@ -237,3 +239,121 @@ def test_a_loss_halts_at_its_limit_however_slowly_it_gets_there() -> None:
         if rig.gate.latch.holds:
             halted.append(px)
     assert halted[0] == 5_000
+
+
+# What is kept for a restart, and told.
+
+
+def repeat(rig: Rig) -> None:
+    for _ in range(4):
+        rig.send(10)
+
+
+def lose(rig: Rig) -> None:
+    rig.hold(1_000)
+    rig.price("A", 5_000)
+
+
+def operate(state: TradingState, strategy_id: str | None) -> Callable[[Rig], Any]:
+    return lambda rig: rig.tell(
+        SetTradingState(state=state, reason="OPERATOR", ts_init=0, strategy_id=strategy_id)
+    )
+
+
+@pytest.mark.req("D13", "P12", "R98")
+@pytest.mark.parametrize(
+    ("act", "whose", "state", "reason", "reset", "measured"),
+    [
+        (repeat, "S", TradingState.HALTED, "REPEATED_ORDER", "manual", (3.0, 3.0)),
+        (lose, "", TradingState.HALTED, "DAILY_LOSS", "next_day", (50_000.0, 50_000.0)),
+        (lambda r: r.tell(KillSwitch(reason="KILL_SWITCH", ts_init=0)),
+         "", TradingState.HALTED, "KILL_SWITCH", "manual", (0.0, None)),
+        (operate(TradingState.HALTED, "S"), "S", TradingState.HALTED, "OPERATOR", "manual",
+         (0.0, None)),
+        (operate(TradingState.REDUCING, None), "", TradingState.REDUCING, "OPERATOR", "manual",
+         (0.0, None)),
+    ],
+)  # fmt: skip
+def test_what_is_held_is_kept_as_it_was_entered_until_it_ends(
+    act: Callable[[Rig], Any],
+    whose: str,
+    state: TradingState,
+    reason: str,
+    reset: Reset,
+    measured: tuple[float, float | None],
+) -> None:
+    """The state on the disk, the one CRITICAL event, and what the end of the day leaves of it."""
+    rig = Rig(max_repeated_orders=3)
+    rig.cell.now = 5
+    rig.price("A", 10_000)
+    act(rig)
+    assert rig.store.load() == {whose: Hold(state, reason, reset, 5)}
+    (event,) = (
+        e for e in rig.world.heard if type(e) is RiskEvent and e.severity is Severity.CRITICAL
+    )
+    assert (event.event_type, event.value, event.limit) == (reason, *measured)
+    assert (event.strategy_id or "", event.ts_event) == (whose, 5)
+    rig.cell.fire_timers(86_400 * SECOND + 1)
+    assert set(rig.store.load()) == (set() if reset == "next_day" else {whose})
+    operate(TradingState.ACTIVE, whose or None)(rig)
+    assert rig.store.load() == {}
+
+
+# Names of which one begins with the other: a strategy is meant by its whole name only.
+
+
+def test_a_strategys_halt_takes_back_its_own_orders_and_an_accounts_all() -> None:
+    rig = Rig()
+    resting = {"order_type": LIMIT, "limit_px": 9_500}
+    own, other = rig.order(10, **resting), rig.order(11, strategy_id="S2", **resting)
+    assert (rig.submit(own), rig.submit(other)) == (None, None)
+    operate(TradingState.HALTED, "S")(rig)
+    assert rig.router.canceled == [own.client_order_id]
+    rig.router.canceled.clear()
+    operate(TradingState.REDUCING, None)(rig)
+    assert rig.router.canceled == [own.client_order_id, other.client_order_id]
+
+
+@pytest.mark.req("D14")
+def test_a_strategys_halt_closes_what_it_holds_itself_and_an_accounts_what_all_hold() -> None:
+    rig = Rig(on_halt="flatten")
+    rig.hold(100)
+    rig.hold(-20, "B", strategy="S2")
+    assert limit_order(rig, 10, 9_500, symbol="B") is None  # it works there, and holds nothing
+    closes = [(e.strategy_id, e.symbol) for e in halted(rig, "S")]
+    assert closes == [("S", "A")]
+    closes = [(e.strategy_id, e.symbol) for e in halted(rig, None)]
+    assert closes == [("S", "A"), ("S2", "B")]
+
+
+def halted(rig: Rig, strategy_id: str | None) -> list[ClosePosition]:
+    """Halt, and give what is asked to be closed."""
+    operate(TradingState.HALTED, strategy_id)(rig)
+    return [e for e in rig.world.heard if type(e) is ClosePosition]
+
+
+@pytest.mark.req("D14")
+def test_only_a_halt_closes_positions() -> None:
+    rig = Rig(on_halt="flatten")
+    rig.hold(100)
+    operate(TradingState.REDUCING, None)(rig)
+    assert [type(e) for e in rig.world.heard] == [RiskEvent]
+
+
+@pytest.mark.req("P13")
+@pytest.mark.parametrize("flatten", [False, True])
+def test_a_kill_switch_asks_once_where_every_halt_closes_positions(flatten: bool) -> None:
+    rig = Rig(on_halt="flatten")
+    rig.hold(100)
+    rig.tell(KillSwitch(reason="KILL_SWITCH", ts_init=0, flatten=flatten))
+    assert [type(e) for e in rig.world.heard] == [RiskEvent, ClosePosition]
+
+
+# The end of the day.
+
+
+@pytest.mark.req("D13")
+@pytest.mark.parametrize("start", [0, 5, 86_400 * SECOND - 1])
+def test_a_gate_that_starts_within_a_day_ends_that_day(start: int) -> None:
+    rig = Rig(start=start)
+    assert rig.cell.deadline == 86_400 * SECOND

@@ -198,8 +198,85 @@ def test_prices_between_the_guards_are_not_looked_at() -> None:
     assert looked == [9_999, 10_000, 11_000, 10**9]
 
 
+@pytest.mark.parametrize(
+    ("guard", "quantity", "prices", "expected"),
+    [
+        ("stop_loss_pct", 100, (9_500, 9_501, 10**9), [9_500]),
+        ("stop_loss_pct", -100, (0, 1, 10_499, 10_500), [10_500]),
+        ("take_profit_pct", 100, (0, 1, 10_499, 10_500), [10_500]),
+        ("take_profit_pct", -100, (9_500, 9_501, 10**9), [9_500]),
+    ],
+)
+def test_on_the_side_without_a_guard_no_price_is_looked_at(
+    guard: str, quantity: int, prices: tuple[int, ...], expected: list[int]
+) -> None:
+    looked: list[int] = []
+    rig = Rig(**{guard: 0.05, "stop_loss_buffer": 0.0})
+    rig.monitor._look = lambda *args: looked.append(args[-1])  # type: ignore[method-assign]
+    rig.hold(quantity, 10_000)
+    for px in prices:
+        rig.price(px)
+    assert looked == expected
+
+
 def test_without_guards_nothing_is_watched() -> None:
     rig = Rig()
     rig.hold(100, 10_000)
     assert rig.price(1) == []
     assert rig.cell.lane("A").handlers == ()
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_position_of_one_is_guarded_like_any_other(side: int) -> None:
+    """One, two and one again: the best price, 20.00 to the good, is that of all of it."""
+    rig = Rig(trailing_stop_pct=0.10)
+    best = 10_000 + side * 2_000
+    stop = best - side * best // 10
+    rig.hold(side, 10_000)
+    assert rig.price(best) == []
+    rig.hold(2 * side, 10_000, fill=side)
+    assert rig.price(stop + side) == []
+    rig.hold(side, 10_000, fill=-side)
+    assert rig.price(stop + side) == []
+    assert rig.price(stop) == ["TRAILING_STOP"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "entry", "best", "safe", "trigger"),
+    [
+        (100, 10_009, 10_010, 9_010, 9_009),  # from 10,009 it would be 9,008.1, hence 9,008
+        (-100, 10_001, 10_000, 10_999, 11_000),  # from 10,001 it would be 11,001.1
+    ],
+)
+def test_a_trailing_stop_follows_a_best_price_that_is_one_unit_better(
+    quantity: int, entry: int, best: int, safe: int, trigger: int
+) -> None:
+    rig = Rig(trailing_stop_pct=0.10)
+    rig.hold(quantity, entry)
+    assert rig.price(best) == []
+    assert rig.price(safe) == []
+    assert rig.price(trigger) == ["TRAILING_STOP"]
+
+
+@pytest.mark.req("R97")
+@pytest.mark.parametrize(
+    ("quantity", "best", "safe", "trigger", "reason"),
+    [
+        (100, 10_000, 9_501, 9_500, "STOP_LOSS"),  # the trailing stop is at 90.00
+        (100, 10_900, 9_811, 9_810, "TRAILING_STOP"),
+        (100, 10_000, 10_999, 11_000, "TAKE_PROFIT"),
+        (-100, 10_000, 10_499, 10_500, "STOP_LOSS"),  # the trailing stop is at 110.00
+        (-100, 9_100, 10_009, 10_010, "TRAILING_STOP"),
+        (-100, 10_000, 9_001, 9_000, "TAKE_PROFIT"),
+    ],
+)
+def test_of_all_three_guards_the_first_that_is_reached_closes(
+    quantity: int, best: int, safe: int, trigger: int, reason: str
+) -> None:
+    rig = Rig(
+        stop_loss_pct=0.05, stop_loss_buffer=0.0, trailing_stop_pct=0.10, take_profit_pct=0.10
+    )
+    rig.hold(quantity, 10_000)
+    assert rig.price(best) == []
+    assert rig.price(safe) == []
+    assert rig.price(trigger) == [reason]

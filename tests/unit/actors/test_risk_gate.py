@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from actors.risk_gate import DayEnded
@@ -12,8 +11,6 @@ from engine.domain.calendars import DAY_NS
 from engine.domain.commands import (
     ClosePosition,
     OrderApproved,
-    ReplaceApproved,
-    ReplaceOrder,
     SubmitOrder,
     TradingState,
 )
@@ -21,14 +18,12 @@ from engine.domain.events import (
     OrderCanceled,
     OrderExpired,
     OrderRejected,
-    OrderReplaced,
-    ReplaceDenied,
     RiskEvent,
     Severity,
 )
 from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
-from engine.domain.orders import Order, OrderType
+from engine.domain.orders import OrderType
 from engine.domain.risk import DenyCode
 from tests.unit.actors.gate_rig import Rig
 
@@ -64,6 +59,7 @@ VERDICTS = [
     (10, "A", {"order_type": TRAIL, "trail_bps": 0}, D.INVALID_ORDER),
     (10, "A", {"order_type": TRAIL, "trail_bps": 5}, None),
     (-10, "A", {"reduce_only": True}, D.REDUCE_ONLY),
+    (10, "A", {"reduce_only": True}, D.REDUCE_ONLY),
     (-10, "A", {}, None),
 ]
 
@@ -185,6 +181,9 @@ def test_the_child_of_a_denied_order_is_denied() -> None:
     fine = rig.order(10)
     assert rig.submit(fine) is None
     assert rig.send(-10, parent_id=fine.client_order_id, reduce_only=True) is None
+    nowhere = rig.order(10, "NOWHERE")
+    assert rig.submit(nowhere) is D.NO_REFERENCE_PRICE
+    assert rig.send(-10, parent_id=nowhere.client_order_id) is D.PARENT_DENIED
 
 
 @pytest.mark.req("D14")
@@ -242,81 +241,6 @@ def test_a_late_fill_moves_the_position_only() -> None:
     rig.fill(order, 3, 7)
     assert rig.room() == (0, 0)
     assert rig.quantity() == 3
-
-
-def replacement(order: Order, qty: int | None = None, **fields: Any) -> ReplaceOrder:
-    return ReplaceOrder(order.client_order_id, "S", 0, order_qty=qty, **fields)
-
-
-@pytest.mark.req("P10", "P15")
-def test_a_replacement_reserves_the_larger_of_both_until_it_is_confirmed() -> None:
-    rig = Rig()
-    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
-    rig.submit(order)
-    (approved,) = rig.tell(replacement(order, 200))
-    assert type(approved) is ReplaceApproved
-    assert rig.room() == (200, 0)
-    rig.fill(order, 50, 50)  # of the order as it was
-    assert rig.room() == (150, 0)
-    rig.tell(OrderReplaced(order.client_order_id, 200, 10_000, None, 0))
-    assert rig.room() == (150, 0)
-    rig.tell(replacement(order, 120))
-    assert rig.room() == (150, 0)
-    rig.tell(OrderReplaced(order.client_order_id, 120, 10_000, None, 0))
-    assert rig.room() == (70, 0)
-    rig.fill(order, 70, 0, total=120)
-    assert rig.room() == (0, 0)
-
-
-@pytest.mark.req("P10")
-def test_two_replacements_on_their_way_reserve_the_largest() -> None:
-    rig = Rig()
-    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
-    rig.submit(order)
-    rig.tell(replacement(order, 200))
-    rig.tell(replacement(order, 300))
-    assert rig.room() == (300, 0)
-    rig.tell(OrderReplaced(order.client_order_id, 200, 10_000, None, 0))
-    assert rig.room() == (300, 0)
-    rig.tell(OrderReplaced(order.client_order_id, 300, 10_000, None, 0))
-    assert rig.room() == (300, 0)
-
-
-def test_after_a_refused_replacement_the_next_one_counts_right() -> None:
-    rig = Rig()
-    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
-    rig.submit(order)
-    rig.tell(replacement(order, 200))  # the venue refuses this one
-    rig.fill(order, 50, 50)
-    (answer,) = rig.tell(replacement(order, 120))
-    assert type(answer) is ReplaceApproved
-    rig.tell(OrderReplaced(order.client_order_id, 120, 10_000, None, 0))
-    rig.tell(OrderCanceled(order.client_order_id, "USER", 0))
-    assert rig.room() == (0, 0)
-
-
-@pytest.mark.req("P15")
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"order_qty": 1_041}, "ORDER_VALUE_ABOVE_MAX"),  # 1,001 that may still fill
-        ({"order_qty": 40}, "QUANTITY_PRECISION"),  # all of it has filled
-        ({"limit_px": 0}, "PRICE_PRECISION"),
-        ({"client_order_id": "other"}, "UNKNOWN_ORDER"),
-        ({"strategy_id": "T"}, "NOT_OWNER"),
-    ],
-)
-def test_a_replacement_is_judged_like_an_order(fields: dict[str, Any], reason: str) -> None:
-    rig = Rig()
-    order = rig.order(100, order_type=LIMIT, limit_px=10_000)
-    rig.submit(order)
-    rig.fill(order, 40, 60)
-    before = rig.room()
-    replace = msgspec.structs.replace(replacement(order, 150), **fields)
-    (denied, *_) = rig.tell(replace)
-    assert type(denied) is ReplaceDenied
-    assert (denied.client_order_id, denied.reason) == (replace.client_order_id, reason)
-    assert rig.room() == before == (60, 0)
 
 
 @pytest.mark.req("R92", "R98")
@@ -427,16 +351,6 @@ def test_a_halt_closes_positions_where_the_limits_say_so() -> None:
     again = rig.order(-1_000, reduce_only=True)
     rig.tell(SubmitOrder(again, True))
     assert [type(e) for e in rig.world.heard] == [OrderApproved]
-
-
-@pytest.mark.req("D13", "R96")
-def test_a_halt_refuses_replacements_too() -> None:
-    rig = Rig()
-    order = rig.order(10, "B", order_type=LIMIT, limit_px=9_500)
-    assert rig.submit(order) is None
-    lose(rig, 50_000)
-    (denied, *_) = rig.tell(replacement(order, 20))
-    assert (type(denied), denied.reason) == (ReplaceDenied, "TRADING_HALTED")
 
 
 @pytest.mark.req("D13")

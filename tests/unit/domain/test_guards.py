@@ -39,6 +39,8 @@ def test_the_buffer_comes_on_top_of_the_stop() -> None:
         (-100, (NONE, NONE, 100_000), 10_000, (None, None, 9_000)),
         (3, (33_333, NONE, 33_333), 10_000, (9_666, None, 10_334)),
         (-3, (33_333, NONE, 33_333), 10_000, (10_334, None, 9_666)),
+        (1, (70_000, 100_000, 200_000), 10_000, (9_300, 9_000, 12_000)),
+        (-1, (70_000, 100_000, 200_000), 10_000, (10_700, 11_000, 8_000)),
     ],
 )
 def test_levels(
@@ -95,5 +97,6 @@ def test_a_level_is_the_first_price_at_which_the_share_is_reached(
 def test_which_guard_a_price_triggers(
     found: Levels, px: int, long: str | None, short: str | None
 ) -> None:
-    assert found.reason(5, px) == long
-    assert found.reason(-5, px) == short
+    for quantity in (1, 5):
+        assert found.reason(quantity, px) == long
+        assert found.reason(-quantity, px) == short

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from engine.domain.latch import Hold, Reset, TradingLatch, TradingState
@@ -22,6 +23,8 @@ def hold(state: TradingState, reset: Reset = "manual") -> Hold:
         ((S.HALTED, "manual"), (S.HALTED, "next_day"), (S.HALTED, "manual")),
         ((S.REDUCING, "manual"), (S.HALTED, "next_day"), (S.HALTED, "manual")),
         ((S.REDUCING, "next_day"), (S.REDUCING, "next_day"), (S.REDUCING, "next_day")),
+        ((S.REDUCING, "manual"), (S.REDUCING, "manual"), (S.REDUCING, "manual")),
+        ((S.HALTED, "manual"), (S.HALTED, "manual"), (S.HALTED, "manual")),
     ],
 )
 def test_a_rule_tightens_and_never_loosens(
@@ -33,6 +36,19 @@ def test_a_rule_tightens_and_never_loosens(
     assert latch.enter(hold(*before))
     assert latch.enter(hold(*entered)) is (before != after)
     assert (latch.holds[""].state, latch.holds[""].reset) == after
+
+
+@pytest.mark.req("P12")
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [(S.ACTIVE, "ACTIVE"), (S.REDUCING, "REDUCING"), (S.HALTED, "HALTED")],
+)
+def test_a_state_is_written_as_it_is_called(state: TradingState, word: str) -> None:
+    """The words of the latch file, which a later version must still read."""
+    written = f'["hold","{word}","DAILY_LOSS","next_day",7]'.encode()
+    kept = Hold(state, "DAILY_LOSS", "next_day", 7)
+    assert msgspec.json.encode(kept) == written
+    assert msgspec.json.decode(written, type=Hold) == kept
 
 
 def test_an_operator_sets_what_it_wants() -> None:

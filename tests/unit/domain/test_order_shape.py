@@ -6,17 +6,42 @@ import pytest
 
 from engine.domain.exposure import Market
 from engine.domain.instruments import Instrument
-from engine.domain.order_shape import crossed_px, through_ppm
+from engine.domain.order_shape import crossed_px, shape_error, through_ppm
 from engine.domain.orders import Order, OrderType, Side
-from engine.domain.risk import symbol_bounds
+from engine.domain.risk import DenyCode, symbol_bounds
 from tests.limits import limits
 
-LIMIT = OrderType.LIMIT
+LIMIT, STOP, STOP_LIMIT = OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
+TRAIL = OrderType.TRAILING_STOP
+A = Instrument(symbol="A")
 
 
 def order(side: Side, **fields: Any) -> Order:
     given: dict[str, Any] = {"order_type": LIMIT, "order_qty": 1, "ts_init": 0}
     return Order("O", "S", "A", side, **(given | fields))
+
+
+@pytest.mark.req("P11")
+@pytest.mark.parametrize(
+    ("order_type", "fields", "code"),
+    [
+        # One unit is the smallest price and the smallest quantity.
+        (LIMIT, {"limit_px": 1}, None),
+        (STOP, {"stop_px": 1}, None),
+        (STOP_LIMIT, {"limit_px": 1, "stop_px": 1}, None),
+        (TRAIL, {"trail_px": 1}, None),
+        (TRAIL, {"trail_bps": 1}, None),
+        (TRAIL, {"trail_bps": 0}, DenyCode.INVALID_ORDER),
+        (TRAIL, {"trail_bps": -1}, DenyCode.INVALID_ORDER),
+        (LIMIT, {"limit_px": 0}, DenyCode.PRICE_PRECISION),
+        (STOP, {"stop_px": 0}, DenyCode.PRICE_PRECISION),
+        (TRAIL, {"trail_px": 0}, DenyCode.PRICE_PRECISION),
+    ],
+)
+def test_the_smallest_numbers_of_an_order(
+    order_type: OrderType, fields: dict[str, Any], code: DenyCode | None
+) -> None:
+    assert shape_error(order(Side.BUY, order_type=order_type, **fields), A) is code
 
 
 @pytest.mark.parametrize(
@@ -59,8 +84,7 @@ CROSSING = [
 
 @pytest.mark.parametrize(("side", "fields", "px"), CROSSING)
 def test_which_own_order_it_could_meet(side: Side, fields: dict[str, Any], px: int) -> None:
-    instrument = Instrument(symbol="A")
-    market = Market(instrument, symbol_bounds(limits(), instrument), 1)
+    market = Market(A, symbol_bounds(limits(), A), 1)
     market.px = 100
     assert crossed_px(order(side, **fields), market) == 0
     for order_id, of, at in (
@@ -72,8 +96,7 @@ def test_which_own_order_it_could_meet(side: Side, fields: dict[str, Any], px: i
 
 @pytest.mark.parametrize(("side", "px", "met"), [(Side.BUY, 110, 110), (Side.SELL, 90, 90)])
 def test_a_market_order_reaches_the_latest_price(side: Side, px: int, met: int) -> None:
-    instrument = Instrument(symbol="A")
-    market = Market(instrument, symbol_bounds(limits(), instrument), 1)
+    market = Market(A, symbol_bounds(limits(), A), 1)
     market.rest("1", Side.BUY, 90)
     market.rest("2", Side.SELL, 110)
     market.px = 100

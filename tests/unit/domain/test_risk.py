@@ -158,6 +158,25 @@ def test_no_loss_reaches_no_limit_of_zero(equity: int) -> None:
     assert verdict_of(inputs(equity=EQUITY - 1), chosen) is D.DAILY_LOSS
 
 
+@pytest.mark.req("D13")
+@pytest.mark.parametrize(
+    ("code", "changes", "field", "step"),
+    [
+        (D.STRATEGY_LOSS, {"per_strategy": {"max_daily_loss": 0.0}}, "strategy_loss", 1),
+        (D.DRAWDOWN, {"max_drawdown": 0.0}, "equity", -1),
+        (D.LOSING_STREAK, {"max_losing_trades": 0}, "losing_streak", 1),
+        (D.STRATEGY_LOSING_STREAK, {"per_strategy": {"max_losing_trades": 0}},
+         "strategy_losing_streak", 1),
+    ],
+)  # fmt: skip
+def test_a_limit_of_zero_is_reached_by_the_first_loss_and_not_by_none(
+    code: DenyCode, changes: dict[str, Any], field: str, step: int
+) -> None:
+    chosen, calm = limits(**changes), inputs()
+    assert verdict_of(calm, chosen) is None
+    assert verdict_of(calm._replace(**{field: getattr(calm, field) + step}), chosen) is code
+
+
 @pytest.mark.req("R88")
 def test_the_first_failing_check_names_the_denial() -> None:
     order = [
@@ -210,10 +229,37 @@ def test_what_holds_for_orders_that_reduce_too(
     assert verdict_of(inputs(exempt=2, **{field: value}), chosen) is closing
 
 
+@pytest.mark.req("D14")
+@pytest.mark.parametrize(
+    ("changes", "value", "code"),
+    [
+        ({"max_order_quantity": 5}, 0, D.ORDER_QUANTITY_ABOVE_MAX),
+        ({}, EQUITY, D.ORDER_VALUE_ABOVE_MAX),
+    ],
+)
+@pytest.mark.parametrize(
+    ("quantity", "exempt", "passes"), [(10, 2, True), (11, 2, False), (10, 1, False)]
+)
+def test_what_closes_one_lot_may_be_as_large_and_as_dear_as_that_is(
+    changes: dict[str, Any], value: int, code: DenyCode, quantity: int, exempt: int, passes: bool
+) -> None:
+    tens = Instrument(symbol="A", lot_size=10)
+    given_inputs = inputs(order_qty=quantity, order_value=value, exempt=exempt)
+    assert verdict_of(given_inputs, limits(**changes), tens) is (None if passes else code)
+
+
 def test_what_makes_nothing_worse_passes_the_exposure_checks() -> None:
     over = {"position_after": EQUITY, "exposure_after": 2 * EQUITY}
     assert verdict_of(inputs(**over, position_before=EQUITY), DEFAULTS) is None
     assert verdict_of(inputs(**over, position_before=EQUITY - 1), DEFAULTS) is D.POSITION_SIZE
+    margin = limits(**{**WIDE, "initial_margin": 0.5})
+    each = limits(**WIDE, per_strategy={"max_exposure": 2_000.0})
+    for chosen, change, code in (
+        (margin, {"exposure_after": 3 * EQUITY}, D.BUYING_POWER),
+        (each, {"strategy_exposure": EQUITY}, D.STRATEGY_EXPOSURE),
+    ):
+        assert verdict_of(inputs(**change), chosen) is code
+        assert verdict_of(inputs(**change, position_before=1_000 * CASH_UNIT), chosen) is None
 
 
 def test_unlimited_must_be_written_and_limits_nothing() -> None:
@@ -245,6 +291,24 @@ def test_without_equity_a_share_allows_nothing_and_unlimited_everything(equity: 
     assert verdict_of(ruined, limits(**{**WIDE, "max_position_size": 1.0})) is D.POSITION_SIZE
     assert verdict_of(ruined, limits(**WIDE)) is None
     assert verdict_of(ruined._replace(equity=equity - 1), limits(**WIDE)) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "interval", "backlog"),
+    [
+        (1.0, 1, SECOND, 0),
+        (1.0, 3, SECOND, 2 * SECOND),
+        (3.0, 2, 333_333_333, 333_333_333),
+        ("unlimited", 3, 0, NO_LIMIT),
+    ],
+)
+def test_a_rate_is_an_interval_in_whole_nanoseconds(
+    rate: Any, burst: int, interval: int, backlog: int
+) -> None:
+    each = {"max_order_rate": rate, "order_burst": burst}
+    bound = bounds(limits(**each, per_strategy=each))
+    assert (bound.interval, bound.burst) == (interval, backlog)
+    assert (bound.strategy_interval, bound.strategy_burst) == (interval, backlog)
 
 
 def test_shares_are_exact_millionths() -> None:

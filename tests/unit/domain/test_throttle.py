@@ -70,6 +70,14 @@ def test_a_backlog_grows_by_an_interval_an_order_and_drains_with_time() -> None:
     assert seen(t, 10 * SECOND)["backlog"] == SECOND // 10
 
 
+@pytest.mark.req("P14")
+def test_a_backlog_is_there_until_the_very_nanosecond() -> None:
+    t = throttle(max_order_rate=10.0, per_strategy={"max_order_rate": 10.0})
+    t.sent(order(), 0)
+    for now, left in ((SECOND // 10 - 1, 1), (SECOND // 10, 0), (SECOND // 10 + 1, 0)):
+        assert (seen(t, now)["backlog"], seen(t, now)["strategy_backlog"]) == (left, left)
+
+
 def test_without_a_rate_there_is_no_backlog() -> None:
     t = throttle(max_order_rate="unlimited")
     for _ in range(5):
@@ -128,15 +136,49 @@ def test_repeats_are_those_within_the_window(script: list[tuple[int, int]]) -> N
 
 
 @pytest.mark.req("P14")
+def test_the_window_ends_after_its_last_nanosecond() -> None:
+    t = throttle()
+    t.sent(order(), 0)
+    assert seen(t, SECOND)["repeats"] == 1
+    t.sent(order(order_qty=2), SECOND)  # a pause of exactly the window forgets nothing
+    assert seen(t, SECOND)["repeats"] == 1
+    assert seen(t, SECOND + 1)["repeats"] == 0
+
+
+@pytest.mark.req("P14")
 def test_orders_without_a_pause_are_remembered_for_the_window_only() -> None:
     t = throttle()
     apart = SECOND // 400
     for n in range(10_000):
         t.sent(order(order_qty=n), n * apart)
         assert len(t.repeats) <= SWEEP_MIN
+        if n >= 400:  # the oldest in the window is as old as it may be
+            assert seen(t, n * apart, order(order_qty=n - 400))["repeats"] == 1
     now = 10_000 * apart
     assert seen(t, now, order(order_qty=9_600))["repeats"] == 1
     assert seen(t, now, order(order_qty=9_599))["repeats"] == 0
+
+
+@pytest.mark.req("P14")
+def test_the_window_is_swept_only_when_as_many_again_are_remembered() -> None:
+    """2,000 orders a second, none like another: twice what a window of a second holds."""
+    t = throttle()
+    most = 0
+    for n in range(10_000):
+        t.sent(order(order_qty=n), n * SECOND // 2_000)
+        most = max(most, len(t.repeats))
+    assert most == 4_000
+
+
+@pytest.mark.req("P14")
+def test_what_was_sent_again_within_the_window_is_not_swept() -> None:
+    t = throttle()
+    again = order(order_qty=SWEEP_MIN)
+    t.sent(again, 0)
+    t.sent(again, SECOND // 2)
+    for n in range(SWEEP_MIN):
+        t.sent(order(order_qty=n), 5 * SECOND // 4)
+    assert seen(t, 5 * SECOND // 4, again)["repeats"] == 1
 
 
 def test_an_order_that_was_found_out_of_the_window_is_forgotten_too() -> None:
@@ -171,3 +213,16 @@ def test_repeats_come_back_after_a_restart() -> None:
     assert seen(after, 8 + SECOND)["repeats"] == 1
     after.sent(order(order_qty=5), 3 * SECOND)
     assert len(after.repeats) == 1  # what is out of the window is dropped
+
+
+@pytest.mark.req("P12", "P14")
+def test_a_pause_is_counted_from_the_last_order_before_a_restart() -> None:
+    """Three orders, the last at 10.9 s; the first after the restart comes 0.9 s later."""
+    before, after = throttle(), throttle()
+    old, twice = order(order_qty=1), order(order_qty=2)
+    for sent, tenths in ((twice, 102), (old, 105), (twice, 109)):
+        before.sent(sent, tenths * SECOND // 10)
+    after.put_repeats([(key, list(times)) for key, times in before.repeats.items()])
+    now = 118 * SECOND // 10
+    after.sent(order(order_qty=3), now)
+    assert (seen(after, now, old)["repeats"], seen(after, now, twice)["repeats"]) == (0, 1)

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.mutation.__main__ import MODULES, explanations
+from tests.mutation.__main__ import MODULES, explanations, importers
 from tests.mutation.child import ROOT
 from tests.mutation.mutants import Mutant, mutants_of
 
@@ -86,6 +86,7 @@ def test_what_no_test_should_pin_is_left_alone() -> None:
             __slots__ = ("a", "b")
             a: dict[str, int]
         Either = int | str
+        Limit = Callable[[Bounds, Inputs], int]
         '''
     )
 
@@ -105,6 +106,17 @@ def test_a_key_does_not_depend_on_the_lines_above() -> None:
     here, below = mutants("def f(a):\n    return a + 1\n"), mutants("\n\ndef f(a):\n  return a + 1")
     assert [m.key for m in here] == [m.key for m in below]
     assert [m.line for m in here] != [m.line for m in below]
+
+
+def test_a_module_is_imported_by_name_or_by_the_package_that_gives_it_on() -> None:
+    files = [
+        f"tests/unit/domain/test_{name}.py" for name in ("risk_catalog", "guards", "calendars")
+    ]
+    by_package, by_name, _ = files
+    assert importers(files, "engine/domain/guards.py") == {by_name}
+    assert importers(files, "engine/domain/risk/catalog.py") == {by_package, by_name}
+    assert importers(files, "engine/domain/risk/codes.py") == {by_package, by_name}
+    assert importers(files, "engine/domain/latch.py") == set()
 
 
 def test_every_explanation_is_a_sentence_about_a_module_that_is_changed() -> None:
