@@ -239,7 +239,7 @@ class RiskGate(Actor):
         # Of an intent from before what is remembered nobody can say that it is not a duplicate.
         if (
             now - order.ts_init > self.book.bound.intent_ttl
-            or order.ts_init < self.book.known_since
+            or order.ts_init <= self.book.known_since
         ):
             return DenyCode.INTENT_EXPIRED
         if market is None:

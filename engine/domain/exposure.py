@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.domain.money import div_half_even
-from engine.domain.orders import Order, Side
+from engine.domain.orders import Order, Side, price_at_stake
 from engine.domain.risk import NO_LIMIT, PPM, SymbolBounds
 
 __all__ = ["Exposure", "ExposureBook", "LatestEvent", "Market", "Measured", "Total"]
@@ -402,7 +402,7 @@ class ExposureBook:
         """
         market, account = exposure.market, exposure.totals[0]
         quantity, px, fine = order.order_qty, market.px, market.fine
-        own_px = order.limit_px or order.stop_px or px
+        own_px = price_at_stake(order, px)
         value = quantity * own_px * fine
         buys = order.side is _BUY
         short_after = more = 0

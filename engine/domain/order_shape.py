@@ -19,7 +19,9 @@ def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:
     if quantity <= 0 or (instrument.lot_size != 1 and quantity % instrument.lot_size):
         return DenyCode.QUANTITY_PRECISION
     if order.order_type is _MARKET:
-        return None
+        has_price = order.limit_px is not None or order.stop_px is not None
+        has_trail = order.trail_px is not None or order.trail_bps is not None
+        return DenyCode.INVALID_ORDER if has_price or has_trail else None
     tick = instrument.tick_size
     for px in (order.limit_px, order.stop_px, order.trail_px):
         if px is not None and (px <= 0 or px % tick):
@@ -27,6 +29,14 @@ def shape_error(order: Order, instrument: Instrument) -> DenyCode | None:
     needs_limit = order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     needs_stop = order.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
     trailing = order.order_type is OrderType.TRAILING_STOP
+    has_trail = order.trail_px is not None or order.trail_bps is not None
+    # A price that an order has no use for must not be what it is judged by.
+    if (
+        (order.limit_px is not None and not needs_limit)
+        or (order.stop_px is not None and not needs_stop and not trailing)
+        or (has_trail and not trailing)
+    ):
+        return DenyCode.INVALID_ORDER
     if (
         (needs_limit and order.limit_px is None)
         or (needs_stop and order.stop_px is None)

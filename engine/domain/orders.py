@@ -137,3 +137,17 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="order")
     group_id: str | None = None
     tag: str | None = None
     confidence: float | None = None
+
+
+def price_at_stake(order: Order, px: int) -> int:
+    """Give the price that an order is valued at, in price units.
+
+    That is its limit or stop price, and the latest price without one. A buy stop below the market
+    triggers at once, so it is valued at the latest price too.
+
+    Args:
+        order: the order.
+        px: latest price, in price units.
+    """
+    own_px = order.limit_px or order.stop_px or px
+    return px if own_px < px and order.limit_px is None and order.side is Side.BUY else own_px

@@ -17,7 +17,7 @@ from engine.domain.commands import ReplaceOrder
 from engine.domain.events import OrderReplaced
 from engine.domain.instruments import Instrument
 from engine.domain.money import div_half_even
-from engine.domain.orders import Order, Side
+from engine.domain.orders import Order, Side, price_at_stake
 
 __all__ = ["Reservation", "Reservations"]
 
@@ -97,7 +97,7 @@ class Reservations:
             order: the order.
             px: latest price at its verdict, for an order without a price of its own.
         """
-        own_px = order.limit_px or order.stop_px or px
+        own_px = price_at_stake(order, px)
         held = Reservation(order, own_px, self._scales[order.symbol])
         self.orders[order.client_order_id] = held
         if order.side is _BUY:
@@ -135,7 +135,7 @@ class Reservations:
             changed: what :meth:`replaced` gave.
             px: latest price at its verdict, for an order without a price of its own.
         """
-        own_px = changed.limit_px or changed.stop_px or px
+        own_px = price_at_stake(changed, px)
         held.pending = [*(held.pending or ()), (changed.order_qty + held.cum_qty, own_px)]
         self._resize(held)
 
@@ -144,11 +144,15 @@ class Reservations:
         held = self.orders.get(event.client_order_id)
         if held is None:
             return None
-        pending, order_qty = held.pending, event.order_qty
+        pending, order_qty, asked_px = held.pending, event.order_qty, 0
         if pending:
-            pending.remove(next((p for p in pending if p[0] == order_qty), min(pending)))
+            answered = next((p for p in pending if p[0] == order_qty), min(pending))
+            pending.remove(answered)
+            asked_px = answered[1]
         held.order_qty = order_qty
-        held.px = event.limit_px or event.stop_px or held.px
+        # A stop was reserved for at the market where that was dearer.
+        stop_px = max(event.stop_px, asked_px) if event.stop_px else held.px
+        held.px = event.limit_px or stop_px
         held.order = msgspec.structs.replace(
             held.order, limit_px=event.limit_px, stop_px=event.stop_px
         )

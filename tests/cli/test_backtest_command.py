@@ -132,7 +132,10 @@ OPTIONS = [
     (["--set", "data=3"], "data is a setting, not a section"),
     (["--profile", "/no/such.toml"], "/no/such.toml does not exist"),
     (["--profile", "/.toml"], "profile file /.toml does not exist"),
-    (["--profile", "mine.conf"], "no profile 'mine.conf'; there is backtest, paper, or name a file"),
+    (
+        ["--profile", "mine.conf"],
+        "no profile 'mine.conf'; there is backtest, paper, or name a file",
+    ),
 ]
 
 

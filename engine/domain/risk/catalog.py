@@ -167,12 +167,14 @@ CATALOG: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         _D.ORDER_VALUE_BELOW_MIN, "min_order_size", "account",
-        "quantity x own price, or the latest price without one", "least", "currency",
+        "quantity x own price, or the latest price without one and for a buy stop below it",
+        "least", "currency",
         lambda i: i.order_value, lambda b, s, i: b.min_order,
     ),
     CheckSpec(
         _D.ORDER_VALUE_ABOVE_MAX, "max_order_size", "symbol",
-        "quantity x own price, or the latest price without one; a closing order of one lot passes",
+        "quantity x own price, or the latest price without one and for a buy stop below it; "
+        "a closing order of one lot passes",
         "most", "currency",
         lambda i: i.order_value, lambda b, s, i: NO_LIMIT if _closes_a_lot(i, s) else s.max_order,
         exempt_from=NEVER_EXEMPT,

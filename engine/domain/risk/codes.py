@@ -78,7 +78,8 @@ _MEANINGS: dict[DenyCode, str] = {
     _D.SESSION_CLOSED: "The trading session is closed; risk.trading_hours is session.",
     _D.QUANTITY_PRECISION: "A quantity that is not a positive multiple of the lot size.",
     _D.PRICE_PRECISION: "A price that is not a positive multiple of the tick size.",
-    _D.INVALID_ORDER: "The order contradicts itself (a limit order without a limit price).",
+    _D.INVALID_ORDER: "The order contradicts itself: it lacks a price that its type needs, or has "
+    "one that its type has no use for.",
     _D.REDUCE_ONLY: "A reduce-only order that has no position to reduce.",
     _D.NO_REFERENCE_PRICE: "No market data of the symbol has arrived; nothing can value it.",
     _D.STALE_REFERENCE_PRICE: "The latest price is older than risk.max_price_age.",

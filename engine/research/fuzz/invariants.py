@@ -26,6 +26,7 @@ from engine.domain.risk import (
     loss_limit,
     symbol_bounds,
 )
+from engine.research.fuzz.shadow import at_stake
 from engine.research.fuzz.stage import AtVenue
 from engine.research.fuzz.world import CASH, World
 
@@ -284,7 +285,7 @@ def what_passed_is_within_the_plain_limits(world: World, before: int) -> None:
 def _plain_faults(world: World, order: Order, closing: bool) -> list[str]:
     limits, instrument = world.limits, world.instruments[order.symbol]
     own, px = symbol_bounds(limits, instrument), world.px[order.symbol]
-    value = instrument.notional(order.limit_px or order.stop_px or px, order.order_qty)
+    value = instrument.notional(at_stake(order, px), order.order_qty)
     reference = order.stop_px or px
     through = 0 if order.limit_px is None else (order.limit_px - reference) * order.side.sign
     held = world.positions.get((order.strategy_id, order.symbol), 0)

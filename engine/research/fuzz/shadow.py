@@ -46,7 +46,7 @@ class Working:
     def __init__(self, order: Order, px: int) -> None:
         self.order = order
         self.total = order.order_qty
-        self.px = order.limit_px or order.stop_px or px
+        self.px = at_stake(order, px)
         self.limit_px, self.stop_px = order.limit_px, order.stop_px
         self.filled = 0
         self.asked: list[tuple[int, int]] = []
@@ -61,11 +61,14 @@ class Working:
         """The highest price that could be in force."""
         return max([self.px, *(px for _, px in self.asked)])
 
-    def answered(self, total: int | None) -> None:
-        """Forget the change that was answered: that of this total, else the smallest."""
-        if self.asked:
-            same = [change for change in self.asked if change[0] == total]
-            self.asked.remove(same[0] if same else min(self.asked))
+    def answered(self, total: int | None) -> int:
+        """Forget the change that was answered, of this total or the smallest; give its price."""
+        if not self.asked:
+            return 0
+        same = [change for change in self.asked if change[0] == total]
+        change = same[0] if same else min(self.asked)
+        self.asked.remove(change)
+        return change[1]
 
 
 class Shadow:
@@ -138,7 +141,7 @@ class Shadow:
     def _ask(self, replace: ReplaceOrder) -> None:
         found = self.working[replace.client_order_id]
         changed = self.changed(found, replace)
-        px = changed.limit_px or changed.stop_px or self.px[changed.symbol][0]
+        px = at_stake(changed, self.px[changed.symbol][0])
         found.asked.append((changed.order_qty + found.filled, px))
         # What is left to fill of the larger of both.
         left = self._allowed[replace.client_order_id]
@@ -147,9 +150,10 @@ class Shadow:
     def _replace(self, event: OrderReplaced) -> None:
         found = self.working.get(event.client_order_id)
         if found is not None:
-            found.answered(event.order_qty)
+            asked = found.answered(event.order_qty)
             found.total = event.order_qty
-            found.px = event.limit_px or event.stop_px or found.px
+            stop_px = max(event.stop_px, asked) if event.stop_px else found.px
+            found.px = event.limit_px or stop_px
             found.limit_px, found.stop_px = event.limit_px, event.stop_px
 
     def _fill(self, fill: OrderFilled) -> None:
@@ -353,7 +357,7 @@ class Shadow:
         self, order: Order, px: int, exempt: int, less: str | None, equity: int
     ) -> dict[str, int]:
         key, buys = (order.strategy_id, order.symbol), order.side is Side.BUY
-        own_px = order.limit_px or order.stop_px or px
+        own_px = at_stake(order, px)
         keys = self.keys() | {key}
         before, more, short = self.worst(key, less=less), Fraction(0), 0
         if not exempt:
@@ -415,6 +419,15 @@ class Shadow:
         buys = order.side is Side.BUY
         best = min(prices) if buys else max(prices)
         return best if (best <= reach if buys else best >= reach) else 0
+
+
+def at_stake(order: Order, px: int) -> int:
+    """Give the price that an order is valued at; a buy stop that triggers at once: the market's."""
+    if order.limit_px is not None:
+        return order.limit_px
+    if order.stop_px is None:
+        return px
+    return max(order.stop_px, px) if order.side is Side.BUY else order.stop_px
 
 
 def _through(order: Order, px: int) -> int:

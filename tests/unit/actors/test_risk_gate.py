@@ -25,7 +25,10 @@ from engine.domain.market import Bar
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import OrderType
 from engine.domain.risk import DenyCode
-from tests.unit.actors.gate_rig import Rig
+from tests.unit.actors.gate_rig import SECOND, Rig
+
+STOPPING = {"order_type": OrderType.STOP}
+TRAILING = {"order_type": OrderType.TRAILING_STOP, "trail_bps": 50}
 
 D = DenyCode
 
@@ -169,6 +172,53 @@ def test_no_position_is_too_dear_to_be_closed(limits: dict[str, Any], code: D) -
     assert rig.send(-1, reduce_only=True) is code
     assert close(2) is code
     assert close(1) is None
+
+
+@pytest.mark.req("P10")
+@pytest.mark.parametrize("stop", [STOPPING, TRAILING])
+def test_a_stop_that_triggers_at_once_is_worth_what_it_will_cost(stop: dict[str, Any]) -> None:
+    """A buy stop far below the market is a market order; a sell stop there is what it says."""
+    rig = Rig(max_position_size="unlimited")
+    assert rig.send(1_001, stop_px=100, **stop) is D.ORDER_VALUE_ABOVE_MAX
+    assert rig.send(1_000, stop_px=100, **stop) is None
+    poor = Rig(min_cash=900_000.0)
+    assert poor.send(1_000, stop_px=100, **stop) is None
+    assert poor.send(10, stop_px=100, **stop) is D.AVAILABLE_CASH
+    assert Rig().send(-3_000, stop_px=3_000, **stop) is None
+
+
+@pytest.mark.check("INVALID_ORDER")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limit_px": 100},
+        {"stop_px": 100},
+        {"trail_px": 5},
+        {"trail_bps": 5},
+        {"order_type": OrderType.LIMIT, "limit_px": 100, "stop_px": 90},
+        {"order_type": OrderType.LIMIT, "limit_px": 100, "trail_bps": 9},
+        {"order_type": OrderType.STOP, "stop_px": 100, "limit_px": 90},
+        {"order_type": OrderType.STOP_LIMIT, "stop_px": 100, "limit_px": 90, "trail_px": 5},
+        {"order_type": OrderType.TRAILING_STOP, "trail_px": 5, "limit_px": 90},
+    ],
+)
+def test_a_price_that_an_order_has_no_use_for_is_refused(fields: dict[str, Any]) -> None:
+    assert Rig().send(10, **fields) is D.INVALID_ORDER
+
+
+@pytest.mark.req("P2")
+def test_an_order_judged_at_the_very_end_of_a_day_is_never_judged_anew() -> None:
+    day = 86_400 * SECOND
+    rig = Rig(intent_ttl="unlimited")
+    rig.cell.now = day  # before the timer of the same time
+    rig.price("A", 10_000)
+    order = rig.order(10)
+    assert rig.submit(order) is None
+    rig.cell.fire_timers(day + 1)
+    assert rig.submit(order) is D.DUPLICATE_ORDER_ID
+    rig.cell.fire_timers(2 * day + 1)
+    rig.price("A", 10_000)
+    assert rig.submit(order) is D.INTENT_EXPIRED
 
 
 @pytest.mark.check("PARENT_DENIED")
