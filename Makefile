@@ -38,7 +38,7 @@ demo: $(RUNTIME) ## backtest the example strategy on the sample data into demo-o
 		--data examples/data --set data.adjust=true --out demo-out
 
 test: $(DEV) ## run the tests (ARGS="-k ledger" narrows them)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m $(if $(ARGS),pytest $(ARGS),tests)
 
 test-deep: $(DEV) ## run the tests with many more examples and a fresh seed
 	@HYPOTHESIS_PROFILE=deep $(PY) -m pytest --timeout=1800 $(ARGS)

@@ -73,7 +73,8 @@ def engine(
     strategy.write_text(BUSY, encoding="utf-8")
     settings = {
         "venue.kind": "grpc", "oms_grpc.port": port, "feed.speed": SPEED,
-        "oms_grpc.retry.backoff_ms": 100, "risk.max_repeated_orders": '"unlimited"',
+        "oms_grpc.retry.backoff_ms": 100, "data.end": "2012-10-10",
+        "risk.max_repeated_orders": '"unlimited"',
     }  # fmt: skip
     command = [ENGINE, "run", str(strategy), "--profile", "paper", "--data", str(DATA), "--json"]
     for key, value in settings.items():

@@ -171,6 +171,27 @@ def test_the_loss_of_the_database_halts_and_loses_nothing(database: str) -> None
     assert session(database, cls).run_hash == backtested(cls).run_hash
 
 
+@pytest.mark.req("R66")
+@pytest.mark.req("R82")
+def test_positions_are_kept_as_often_as_is_asked(database: str) -> None:
+    cls, day = strategy("sma_cross"), 86_400
+    for days in (5, 50):
+        settings = {"run.name": f"every{days}", "execution.position_check_interval": days * day}
+        session(database, cls, **settings, **{"feed.speed": 3e8})
+    counts = {}
+    for days in (5, 50):
+        rows = _rows(
+            database,
+            "SELECT s.ts_event FROM strategy_worker.position_snapshots s JOIN "
+            "strategy_worker.strategy_executions e USING (execution_id) "
+            f"WHERE e.run_name = 'every{days}' ORDER BY s.ts_event",
+        )["ts_event"]
+        counts[days] = len(rows)
+        gaps = rows.diff().drop_nulls().dt.total_days()
+        assert gaps.min() >= days
+    assert counts[5] > 2 * counts[50] > 10
+
+
 def _rows(database: str, query: str) -> pl.DataFrame:
     with psycopg.connect(database) as connection:
         cursor = connection.execute(query)

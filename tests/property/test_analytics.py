@@ -166,6 +166,8 @@ def test_an_account_ten_times_as_large_has_the_same_ratios(run: Run, times: int)
                  "exposure_gross_average", "turnover", "win_rate", "profit_factor", "best_trade",
                  "worst_trade", "average_trade", "trades", "sqn", "benchmark_return"):  # fmt: skip
         small, scaled = small_figures[name], large_figures[name]
+        if name == "profit_factor" and small is None and _losses(large) < 1e-6 * times:
+            continue  # half a cash unit of a cost was rounded away, and with it the only loss
         rel = 1e-5
         if name == "profit_factor" and small is not None:
             # Each trade is rounded to a cash unit: of next to no losses that is a share.
