@@ -22,10 +22,11 @@ from cyclopts import App, CycloptsError, Parameter
 from engine.cli_db import db
 from engine.cli_oms import oms
 from engine.cli_risk import printable, risk
-from engine.cli_summary import going_lines, summary_lines
+from engine.cli_summary import alarm_line, going_lines, summary_lines
 from engine.errors import ConfigError, InputError, StrategyError, UnavailableError
 
 if TYPE_CHECKING:
+    from engine.domain.events import RiskEvent
     from engine.research.result import BacktestResult
     from engine.session import Going
 
@@ -214,6 +215,9 @@ def paper(
         for line in going_lines(going):
             sys.stderr.write(f"{printable(line)}\n")
 
+    def alarmed(event: RiskEvent) -> None:
+        sys.stderr.write(f"{printable(alarm_line(event))}\n")
+
     changes = _settings(settings, on_bad_data)
     printing = redirect_stdout(sys.stderr) if json else nullcontext()
     try:
@@ -231,6 +235,7 @@ def paper(
                 out=out,
                 progress=progress,
                 going=None if json else told,
+                alarm=None if json else alarmed,
             )
     except UnavailableError as error:
         return _fail(75, f"{error}; run the same command again to go on")

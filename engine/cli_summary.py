@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 from engine.cli_risk import printable
 
 if TYPE_CHECKING:
+    from engine.domain.events import RiskEvent
     from engine.research.result import BacktestResult
     from engine.session import Going
 
-__all__ = ["going_lines", "summary_lines"]
+__all__ = ["alarm_line", "going_lines", "summary_lines"]
 
 
 def going_lines(going: Going) -> list[str]:
@@ -23,6 +25,12 @@ def going_lines(going: Going) -> list[str]:
         at = f"{going.recovered:,} of {going.total:,} market events"
         return [f"run {going.name} goes on: {at} are behind it"]
     return [f"run {going.name} begins; stop it whenever you like, it goes on from there"]
+
+
+def alarm_line(event: RiskEvent) -> str:
+    """Tell of a risk event: when in the time of the run, how bad, what."""
+    at = dt.datetime.fromtimestamp(event.ts_event // 10**9, dt.UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S} {event.severity} {event.event_type}: {event.description}"
 
 
 def summary_lines(result: BacktestResult, out: Path | None) -> list[str]:

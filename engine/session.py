@@ -7,16 +7,19 @@ stop in order, a Ctrl-C and a kill leave the same thing behind: what the store h
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import msgspec
 
 from engine import faults
 from engine.config import Config
+from engine.domain.events import RiskEvent, Severity
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.errors import (
     ConfigError,
@@ -82,17 +85,48 @@ class Going(NamedTuple):
 
 
 class _KeptJournal:
-    """The record of this process; what the history brings about again is not new to the store."""
+    """The record of this process; what the history brings about again is not new to anybody."""
 
-    def __init__(self, record: RunRecord, store: RunStore) -> None:
+    def __init__(self, record: RunRecord, store: RunStore, alarm: Callable[[Any], None]) -> None:
         self._record = record
         self._store = store
+        self._alarm = alarm
         self.recalling = False
 
     def write(self, events: Sequence[Any]) -> None:
         self._record.write(events)
         if self.recalling:
             self._store.recall(events)
+            return
+        for event in events:
+            if type(event) is RiskEvent and event.severity is not Severity.INFO:
+                self._alarm(event)
+
+
+class _Crier:
+    """Tells of alarms in a thread of its own: whoever listens must not hold up the core."""
+
+    def __init__(self, tell: Callable[[RiskEvent], None] | None) -> None:
+        self._tell = tell
+        self._alarms: SimpleQueue[RiskEvent | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._cry, name="alarms", daemon=True)
+
+    def alarm(self, event: RiskEvent) -> None:
+        if self._tell is not None:
+            self._alarms.put(event)
+
+    def __enter__(self) -> _Crier:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._alarms.put(None)
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def _cry(self) -> None:
+        while (event := self._alarms.get()) is not None:
+            if self._tell is not None:
+                self._tell(event)
 
 
 class _History:
@@ -125,11 +159,12 @@ def paper(
     out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     going: Callable[[Going], None] | None = None,
+    alarm: Callable[[RiskEvent], None] | None = None,
 ) -> BacktestResult:
     """Run a strategy in real time against the simulated venue, from where its run was.
 
     The arguments are those of :func:`engine.backtest`, and so is the result: the same data makes
-    the same events, to the byte. ``going`` is called when the run begins or goes on.
+    the same events, to the byte. ``going`` and ``alarm`` are those of :func:`run_session`.
 
     Raises:
         InputError: a setting, the strategy or the data are unusable, or the run was begun under
@@ -144,7 +179,9 @@ def paper(
     )  # fmt: skip
     if out is not None:
         out = check_folder(out)
-    result = run_session(config, cls, reference=reference, progress=progress, going=going)
+    result = run_session(
+        config, cls, reference=reference, progress=progress, going=going, alarm=alarm
+    )
     if out is not None:
         result.save(out)
     return result
@@ -157,6 +194,7 @@ def run_session(
     reference: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     going: Callable[[Going], None] | None = None,
+    alarm: Callable[[RiskEvent], None] | None = None,
 ) -> BacktestResult:
     """Carry a strategy through the market data of a profile in real time, from where it was.
 
@@ -166,6 +204,8 @@ def run_session(
         reference: names the strategy so that the run can be made again; None when nothing does.
         progress: called with (market events handled, market events in all) now and then.
         going: called when the run begins or goes on.
+        alarm: called with every warning and critical risk event as it happens, in a thread of its
+            own; not again with those from before a restart.
 
     Raises:
         InputError: a setting, the strategy or the data are unusable, or the run was begun under
@@ -189,7 +229,8 @@ def run_session(
         _require_same(header, state.header)
         strategy = new_strategy(cls, config.strategy)
         record = new_record()
-        _run(config, strategy, data, store, state, record, progress, going)
+        with _Crier(alarm) as crier:
+            _run(config, strategy, data, store, state, record, progress, going, crier.alarm)
         _raise_failure(record, config)
     return summarize(
         config, strategy, data, record, began=began, reference=reference, paths=paths,
@@ -263,8 +304,9 @@ def _run(
     record: RunRecord,
     progress: Callable[[int, int], None] | None,
     going: Callable[[Going], None] | None,
+    alarm: Callable[[RiskEvent], None],
 ) -> None:
-    journal, history = _KeptJournal(record, store), _History(store)
+    journal, history = _KeptJournal(record, store, alarm), _History(store)
     started: list[PykkaRuntime] = []
 
     def stop_run() -> None:
