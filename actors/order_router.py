@@ -326,8 +326,9 @@ class OrderRouter(Actor):
             self._doubt(record)
             return
         if type(report) is OrderReplaced:
-            # Said again, as the answer to a question; two may come into force at one time.
-            if report.ts_event < record.replaced_ts + (not record.replacing):
+            # Two may come into force at one time, but not when old ones are being said again.
+            again = report.client_order_id in self._session.asked or not record.replacing
+            if report.ts_event < record.replaced_ts + again:
                 return
             record.replaced_ts = report.ts_event
             record.leaves_qty = report.order_qty - record.cum_qty

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from actors.archivist import REQUESTS, Archivist
-from engine.domain.commands import CancelOrder, OrderMassStatusRequest
+from engine.domain.commands import (
+    CancelOrder,
+    OrderMassStatusRequest,
+    OrderStatusRequest,
+    ReplaceOrder,
+)
 from engine.domain.orders import Order, OrderType, Side
 from engine.errors import StoreError
 from engine.runtime.actor import Actor, Handler
@@ -87,6 +92,16 @@ def test_nothing_leaves_when_nothing_can_be_kept() -> None:
     with pytest.raises(StoreError):
         rig.tell(ORDER, FIRST)
     assert rig.log == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [ORDER, CANCEL, ReplaceOrder("O", "S", 0), OrderStatusRequest(ORDER, ())],
+    ids=lambda each: type(each).__name__,
+)
+def test_every_kind_of_request_leaves(request_: Any) -> None:
+    assert Rig().tell(request_, FIRST) == [(FIRST,), request_]
+    assert Rig(venue=None).tell(request_, FIRST) == [(FIRST,)]
 
 
 def test_without_a_venue_outside_batches_are_kept_all_the_same() -> None:

@@ -228,6 +228,12 @@ def test_an_order_that_the_venue_denies_having_had_halts_its_symbol() -> None:
     told = rig.tell(NOT_FOUND)
     assert kinds(told) == [RiskEvent, OrderUnknown]
     assert (told[0].event_type, told[0].severity) == ("ORDER_LOST", Severity.CRITICAL)
+    assert (told[0].action_taken, told[0].strategy_id, told[0].symbol) == (
+        "SYMBOL_HALTED",
+        "S",
+        "X",
+    )
+    assert told[1].reason == "ORDER_LOST"
     assert rig.gate.kept == [
         SetSymbolState(symbol="X", halted=True, reason="ORDER_LOST", ts_init=7)
     ]
@@ -241,10 +247,12 @@ def test_orders_of_nobody_are_told_of() -> None:
     rig.approve()
     mine = OrdersWorking(client_order_ids=("O",), refused=None, ts_event=9)
     assert rig.tell(mine) == []
-    others = ("O", *(f"Z{number}" for number in range(7)))
-    (event,) = rig.tell(OrdersWorking(client_order_ids=others, refused=None, ts_event=9))
-    assert (event.event_type, event.severity) == ("UNKNOWN_ORDERS", Severity.CRITICAL)
-    assert event.description.endswith("Z0, Z1, Z2, Z3, Z4 and more")
+    for count, said in ((5, "Z0, Z1, Z2, Z3, Z4"), (6, "Z0, Z1, Z2, Z3, Z4 and more")):
+        others = ("O", *(f"Z{number}" for number in range(count)))
+        (event,) = rig.tell(OrdersWorking(client_order_ids=others, refused=None, ts_event=9))
+        assert (event.event_type, event.severity) == ("UNKNOWN_ORDERS", Severity.CRITICAL)
+        assert (event.action_taken, event.strategy_id, event.symbol) == ("REPORTED", None, None)
+        assert event.description.endswith(f": {said}")
 
 
 def test_a_loss_of_the_venue_is_told_once() -> None:
@@ -253,7 +261,7 @@ def test_a_loss_of_the_venue_is_told_once() -> None:
     rig.tell(UP)
     (event,) = rig.tell(DOWN)
     assert (event.event_type, event.severity) == ("VENUE_DOWN", Severity.WARNING)
-    assert event.description == "LOST"
+    assert (event.description, event.action_taken) == ("LOST", "ORDERS_HELD")
     assert rig.tell(DOWN) == []
 
 
@@ -273,6 +281,7 @@ def test_a_report_that_cannot_be_is_told_and_dropped(report: Any, said: str) -> 
     (event,) = rig.tell(report)
     assert (event.event_type, event.severity) == ("IMPOSSIBLE_REPORT", Severity.CRITICAL)
     assert event.description.startswith(said)
+    assert event.action_taken == "REPORT_DROPPED"
     assert rig.status() is OrderStatus.PENDING_NEW
     halted = [state.reason for state in rig.gate.kept]
     assert halted == (["UNKNOWN_FILL"] if "fill" in said else [])
@@ -282,6 +291,125 @@ def test_an_answer_of_no_use_is_told() -> None:
     bad = BadAnswer(code="BAD_PRICE", detail="d", client_order_id=None, raw=b"", ts_event=9)
     (event,) = outside().tell(bad)
     assert (event.event_type, event.description) == ("BAD_ANSWER_BAD_PRICE", "d")
+    assert (event.action_taken, event.value, event.limit) == ("ANSWER_DROPPED", 0.0, None)
+
+
+def with_one_open() -> Rig:
+    """Give a router that has one acknowledged order and lost its venue; another order waits."""
+    rig = outside()
+    rig.tell(UP)
+    rig.approve("O")
+    rig.tell(ACCEPTED, DOWN)
+    rig.approve("Q")
+    sent(rig)
+    return rig
+
+
+@pytest.mark.req("P8")
+@pytest.mark.parametrize("answer", [GIVEN, UNKNOWN, NOT_FOUND])
+def test_what_waits_leaves_with_the_last_answer_whatever_it_is(answer: Any) -> None:
+    rig = with_one_open()
+    rig.tell(UP)
+    assert type(rig.venue.kept[0]) is OrderMassStatusRequest
+    assert [type(each) for each in sent(rig)] == [OrderStatusRequest]
+    rig.tell(OrderStatusGiven(client_order_id="Z", ts_event=9))  # nobody has asked about that
+    assert sent(rig) == []
+    rig.tell(answer)
+    assert sent(rig) == [approval("Q").order]
+
+
+def test_an_answer_that_comes_after_the_venue_is_lost_again_lets_nothing_go() -> None:
+    rig = with_one_open()
+    rig.tell(UP)
+    sent(rig)
+    rig.tell(DOWN, GIVEN)
+    assert sent(rig) == []
+
+
+def test_one_that_was_canceled_does_not_keep_the_next_from_leaving() -> None:
+    rig = outside()
+    rig.approve("O")
+    rig.approve("P")
+    rig.tell(CANCEL, UP)
+    assert sent(rig) == [approval("P").order]
+
+
+def test_not_found_says_nothing_of_an_order_that_is_over_or_nobodys() -> None:
+    rig = outside()
+    rig.tell(UP)
+    assert rig.tell(NOT_FOUND) == []
+    rig.approve()
+    rig.tell(OrderRejected("O", "NO", 9))
+    sent(rig)
+    assert (rig.tell(NOT_FOUND), sent(rig)) == ([], [])
+
+
+@pytest.mark.req("P19")
+@pytest.mark.parametrize(
+    ("reports", "was_there"),
+    [
+        ((CANCEL, ACCEPTED), True),
+        ((UNKNOWN,), False),
+        ((UNKNOWN, OrderReplaced("O", 20, 100, None, 9)), True),
+        ((UNKNOWN, fill(4, 4, 6)), True),
+    ],
+)
+def test_only_what_the_venue_has_had_can_be_lost(reports: tuple[Any, ...], was_there: bool) -> None:
+    rig = outside()
+    rig.tell(UP)
+    rig.approve()
+    rig.tell(*reports)
+    sent(rig)
+    lost = [e for e in rig.tell(NOT_FOUND) if type(e) is RiskEvent]
+    assert [event.event_type for event in lost] == (["ORDER_LOST"] if was_there else [])
+    assert sent(rig) == ([] if was_there else [approval().order])
+
+
+def test_every_replacement_has_an_answer_of_its_own() -> None:
+    rig = outside()
+    rig.tell(UP)
+    rig.approve()
+    rig.tell(ACCEPTED)
+    early = OrderReplaced("O", 11, 100, None, 0)  # nobody here has asked for it
+    assert rig.tell(early) == [early]
+    rig.tell(MAY_REPLACE, MAY_REPLACE, MAY_REPLACE)
+    first, second = (OrderReplaced("O", qty, 100, None, 9) for qty in (20, 30))
+    assert rig.tell(first, second) == [first, second]  # both at one time
+    rig.tell(DOWN, UP)
+    assert rig.tell(second, GIVEN) == [ReplaceRejected("O", "NOT_APPLIED", 9)]
+
+
+def test_doubt_begins_anew_and_outlasts_the_loss_of_the_venue() -> None:
+    rig = outside()
+    rig.tell(UP)
+    rig.approve()
+    rig.tell(UNKNOWN)
+    rig.cell.fire_timers(18)
+    rig.tell(UNKNOWN, ACCEPTED)
+    sent(rig)
+    rig.cell.fire_timers(1_000)
+    rig.cell.now = 1_000
+    rig.tell(UNKNOWN)
+    rig.cell.fire_timers(1_010)
+    assert sent(rig) == []
+    rig.tell(DOWN)
+    rig.cell.fire_timers(1_011)
+    rig.tell(UP)
+    assert len(sent(rig)) == 1
+    rig.cell.fire_timers(1_031)  # twice as long after the first
+    assert len(sent(rig)) == 1
+
+
+def test_doubt_lasts_a_second_at_first() -> None:
+    rig = Rig(outside=True)
+    rig.tell(UP)
+    rig.approve()
+    rig.tell(UNKNOWN)
+    sent(rig)
+    rig.cell.fire_timers(1_000_000_000)
+    assert sent(rig) == []
+    rig.cell.fire_timers(1_000_000_001)
+    assert sent(rig) == [OrderStatusRequest(approval().order, ())]
 
 
 REPORTS = (

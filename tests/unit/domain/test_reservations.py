@@ -168,6 +168,20 @@ def test_an_order_without_a_price_of_its_own_keeps_the_one_of_its_verdict() -> N
     assert (stop.px, stop.order.stop_px) == (60, 60)
 
 
+@pytest.mark.req("P10")
+def test_a_buy_stop_that_is_moved_below_the_market_reserves_at_the_market() -> None:
+    """It triggers at once there; moved above it again, it is what it says."""
+    reservations = book()
+    stop = order(3, order_type=OrderType.STOP, limit_px=None, stop_px=100)
+    held = reservations.reserve(stop, 90)
+    assert state(held) == (3, 300)
+    for stop_px, px in ((50, 90), (95, 95)):
+        changed = reservations.replaced(held, replacement(stop_px=stop_px))
+        reservations.widen(held, changed, 90)
+        reservations.settle(OrderReplaced("O", 3, None, stop_px, 0))
+        assert state(held) == (3, 3 * px)
+
+
 def test_a_smaller_order_than_has_filled_reserves_nothing() -> None:
     reservations = book()
     held = reservations.reserve(order(10), 100)
