@@ -318,6 +318,18 @@ def test_what_waits_leaves_with_the_last_answer_whatever_it_is(answer: Any) -> N
     assert sent(rig) == [approval("Q").order]
 
 
+def test_one_that_had_never_arrived_leaves_first_and_then_what_waits() -> None:
+    rig = outside()
+    rig.tell(UP)
+    rig.approve("O")
+    rig.tell(DOWN)
+    rig.approve("Q")
+    rig.tell(UP)
+    sent(rig)
+    rig.tell(NOT_FOUND)
+    assert sent(rig) == [approval("O").order, approval("Q").order]
+
+
 def test_an_answer_that_comes_after_the_venue_is_lost_again_lets_nothing_go() -> None:
     rig = with_one_open()
     rig.tell(UP)
