@@ -77,7 +77,7 @@ LimitsFile = Annotated[
     Parameter(name="--limits", help="A whole limits file (TOML) in place of the shipped one."),
 ]
 ProfileName = Annotated[
-    str, Parameter(help="A shipped profile (backtest), or a TOML file over one.")
+    str, Parameter(help="A shipped profile (backtest, paper), or a TOML file over one.")
 ]
 OnBadData = Annotated[
     str | None,

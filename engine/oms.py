@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from engine.config import Config
 from engine.domain.clients import ClientGone, FromClient
@@ -14,13 +13,12 @@ from engine.runtime.clock import ReplayClock
 from engine.runtime.hosting import CellSpec
 from engine.runtime.mailbox import MailboxRules, Overflow
 from engine.runtime.pykka_runtime import PykkaRuntime
-from engine.runtime.sim_runtime import bar_events, quote_events, trade_events
+from engine.runtime.sim_runtime import EVENTS_OF
 from engine.runtime.supervision import Role
 from engine.wiring import DESK, KIND_TYPES, build_oms, open_oms_server
 
 __all__ = ["ReferenceOms"]
 
-_MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 _NS = 1_000_000_000
 _CAPACITY = 100_000
 _DEADLINE_S = 5.0
@@ -119,7 +117,7 @@ class ReferenceOms:
         self._runtime.stop(timeout_s=_DEADLINE_S)
 
     def _events(self) -> Iterator[MarketEvent]:
-        make = _MAKERS[self._history.kind]
+        make = EVENTS_OF[self._history.kind]
         for frame in self._history.chunks():
             yield from make(frame.to_dict(as_series=False), self._history.instruments)
 

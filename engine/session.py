@@ -39,7 +39,7 @@ from engine.runtime.actor import Actor
 from engine.runtime.clock import Clock, EventClock, ReplayClock
 from engine.runtime.inputs import Input
 from engine.runtime.pykka_runtime import PykkaRuntime
-from engine.runtime.sim_runtime import bar_events, quote_events, trade_events
+from engine.runtime.sim_runtime import EVENTS_OF
 from engine.strategy.base import Strategy
 from engine.wiring import KIND_TYPES, build_core, host_name, latch_store, new_record, routes
 from engine.wiring import open_history as open_data
@@ -54,7 +54,6 @@ from engine.wiring.session import (
 
 __all__ = ["Going", "paper", "run_session"]
 
-_MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 _MARKET = (Bar, Trade, Quote)
 # What may differ from one start of a run to the next: none of it changes what the run does.
 _FREE = ("store", "feed", "report", "execution", "oms_grpc")
@@ -426,7 +425,7 @@ def _require_agreement(record: RunRecord, state: RunState) -> None:
 
 def _events(data: MarketHistory, rows: int) -> Iterator[MarketEvent]:
     alone = len(data.instruments) == 1
-    make = _MAKERS[data.kind]
+    make = EVENTS_OF[data.kind]
     return chain.from_iterable(
         make(columns_of(frame, alone=alone), data.instruments) for frame in data.chunks(rows)
     )

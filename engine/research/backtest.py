@@ -17,7 +17,7 @@ from engine.registry import absolute_reference, load_strategy, new_strategy
 from engine.research.output import check_folder
 from engine.research.result import BacktestResult, summarize
 from engine.runtime.cell import Cell
-from engine.runtime.sim_runtime import Columns, SimRuntime, bar_events, quote_events, trade_events
+from engine.runtime.sim_runtime import EVENTS_OF, Columns, SimRuntime
 from engine.strategy.base import Strategy
 from engine.wiring import (
     KIND_TYPES,
@@ -31,7 +31,6 @@ from engine.wiring import (
 
 __all__ = ["backtest", "columns_of", "resolve", "run_backtest", "simulate"]
 
-_MAKERS: Mapping[str, Any] = {"bar": bar_events, "trade": trade_events, "quote": quote_events}
 
 Progress = Callable[[int, int], None]
 """Called with (events handled, events in all)."""
@@ -161,7 +160,7 @@ def simulate(
     runtime = SimRuntime(
         cell,
         data.instruments,
-        _MAKERS[data.kind],
+        EVENTS_OF[data.kind],
         start_ts=data.ts_first,
         seed=config.run.seed,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any
@@ -18,7 +18,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.runtime.cell import Cell, Lane
 
-__all__ = ["Columns", "SimRuntime", "bar_events", "quote_events", "trade_events"]
+__all__ = ["EVENTS_OF", "Columns", "SimRuntime", "bar_events", "quote_events", "trade_events"]
 
 CHUNKS_PER_COLLECTION = 64
 
@@ -214,3 +214,11 @@ def quote_events(chunk: Columns, instruments: Sequence[Instrument]) -> Iterable[
     symbol, px_unit, qty_unit = _naming(chunk, instruments)
     names = ("seq", "ts_event", "bid", "ask", "bid_size", "ask_size")
     return map(Quote, symbol, *(chunk[name] for name in names), px_unit, qty_unit)
+
+
+EVENTS_OF: Mapping[str, Callable[[Columns, Sequence[Instrument]], Iterable[Any]]] = {
+    "bar": bar_events,
+    "trade": trade_events,
+    "quote": quote_events,
+}
+"""Kind of a dataset -> what builds its events from columns."""

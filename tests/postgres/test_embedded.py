@@ -19,13 +19,13 @@ from tests.postgres.conftest import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from adapters.postgres.embedded import EmbeddedPostgres
 
 EmbeddedPostgres(Path(sys.argv[1]), timeout_s=60).start()
 print("started", flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 
