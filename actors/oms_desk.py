@@ -66,6 +66,7 @@ class OmsDesk(Actor):
         instruments: what is traded, by symbol.
         deliver: carries a report to a client.
         keep_closed: how many closed orders stay known.
+        keep: keeps what is reported on orders, before anybody is told; None when nobody does.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class OmsDesk(Actor):
         instruments: Mapping[str, Instrument],
         deliver: Deliver,
         keep_closed: int,
+        keep: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(name)
+        self._keep = keep
         self._venue = venue
         self._instruments = instruments
         self._deliver = deliver
@@ -192,6 +195,8 @@ class OmsDesk(Actor):
         """
         placed = self._orders[report.client_order_id]
         kind = type(report)
+        if self._keep is not None:
+            self._keep(report)
         if kind not in (CancelRejected, ReplaceRejected):
             placed.history.append(report)
         if placed.session is not None:

@@ -42,6 +42,10 @@ PlainOnly = Annotated[
         help="Offer order.OrderService alone, as a foreign system does.",
     ),
 ]
+State = Annotated[
+    Path | None,
+    Parameter(help="File that keeps what it was asked: it goes on from there after a kill."),
+]
 Profile = Annotated[
     str, Parameter(name="--profile", help="A shipped profile (backtest), or a TOML file over one.")
 ]
@@ -61,6 +65,7 @@ def serve(
     port: Port = 50_051,
     speed: Speed = None,
     plain: PlainOnly = False,
+    state: State = None,
     profile: Profile = "backtest",
     settings: Settings = None,
 ) -> int:
@@ -71,17 +76,20 @@ def serve(
     """
     from engine.config import load_config, parse_settings
     from engine.oms import ReferenceOms, default_speed
-    from engine.wiring import open_history
+    from engine.wiring import oms_state, open_history
 
     changes = {**parse_settings(settings or []), "data.paths": [str(path) for path in data]}
     config = load_config(profile, environment=os.environ, settings=changes)
     history = open_history(config)
     pace = default_speed(history) if speed is None else speed
-    system = ReferenceOms(config, history, speed=pace, extended=not plain)
+    kept = None if state is None else oms_state(state)
+    system = ReferenceOms(config, history, speed=pace, extended=not plain, state=kept)
     gc.enable()  # a server lives long
     try:
         bound = system.start(host, port)
         print(f"  serving           {host}:{bound}", flush=True)
+        if kept is not None:
+            print(f"  state             {state}, {kept.requests:,} requests", flush=True)
         print(f"  data              {history.rows:,} {history.kind}s at {pace:,g} x", flush=True)
         system.run()
         print("  data              at its end; orders are taken, nothing fills", flush=True)

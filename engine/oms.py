@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
 
 from engine.config import Config
 from engine.domain.clients import ClientGone, FromClient
 from engine.domain.market import MarketEvent
-from engine.errors import EngineHaltedError
-from engine.ports import MarketHistory
+from engine.errors import ConfigError, EngineHaltedError
+from engine.ports import MarketHistory, OmsState
 from engine.runtime.clock import ReplayClock
 from engine.runtime.hosting import CellSpec
 from engine.runtime.mailbox import MailboxRules, Overflow
@@ -22,6 +26,8 @@ __all__ = ["ReferenceOms"]
 _NS = 1_000_000_000
 _CAPACITY = 100_000
 _DEADLINE_S = 5.0
+_REPLAY_S = 3_600.0
+"""Handling what an earlier life was asked again is part of starting."""
 
 
 def default_speed(history: MarketHistory) -> float:
@@ -42,12 +48,21 @@ class ReferenceOms:
         history: the market data.
         speed: seconds of data in a real second, above zero.
         extended: offer ``tetrad.oms.v1.OrderLink`` beside ``order.OrderService``.
+        state: keeps what it was asked, so that it goes on where it was; None forgets at the end.
     """
 
     def __init__(
-        self, config: Config, history: MarketHistory, *, speed: float, extended: bool
+        self,
+        config: Config,
+        history: MarketHistory,
+        *,
+        speed: float,
+        extended: bool,
+        state: OmsState | None = None,
     ) -> None:
         self._history = history
+        self._state = state
+        self._header = _header(config, history)
         self._server = open_oms_server(history.instruments, self.ask, extended=extended)
         first = min(_opens(history))
         kind = KIND_TYPES[history.kind]
@@ -56,12 +71,21 @@ class ReferenceOms:
             FromClient: Overflow.HALT,
             ClientGone: Overflow.HALT,
         }
+        self._clock = ReplayClock(first, speed)
+        kept: dict[str, Any] = {}
+        if state is not None:
+            kept = {"tap": state.keep, "history": lambda: state.history(self._events())}
         self._runtime = PykkaRuntime(
             [
                 CellSpec(
                     name="oms",
                     role=Role.CORE,
-                    actors=lambda: build_oms(config, history.instruments, self._server.deliver),
+                    actors=lambda: build_oms(
+                        config,
+                        history.instruments,
+                        self._server.deliver,
+                        None if state is None else state.report,
+                    ),
                     mailbox=MailboxRules(
                         capacity=_CAPACITY,
                         deadline_s=_DEADLINE_S,
@@ -69,10 +93,11 @@ class ReferenceOms:
                         urgent=frozenset(),
                     ),
                     restart=None,
+                    **kept,
                 )
             ],
             {kind: [DESK]},
-            clock=ReplayClock(first, speed),
+            clock=self._clock,
             dead_letters_max=100,
         )
 
@@ -88,18 +113,29 @@ class ReferenceOms:
         """Take orders from now on; give the port.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: the address cannot be listened on, or the state cannot be gone on with.
         """
-        self._runtime.start(timeout_s=_DEADLINE_S)
+        if self._state is not None:
+            self._state.open(self._header)
+        try:
+            self._runtime.start(timeout_s=_REPLAY_S if self._state is not None else _DEADLINE_S)
+        except EngineHaltedError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, ConfigError):
+                cause = cause.__cause__
+            raise cause or error from None
+        if self._state is not None and self._state.ts:
+            self._clock.go_on(self._state.ts)
         return self._server.start(host, port)
 
     def run(self) -> int:
-        """Feed the data at its pace to its end; give how many events there were.
+        """Feed the data at its pace from where it was; give how many events there were to feed.
 
         Raises:
             EngineHaltedError: the desk or the venue failed.
         """
-        return self._runtime.feed(self._events())
+        done = 0 if self._state is None else self._state.events
+        return self._runtime.feed(islice(self._events(), done, None))
 
     def wait(self, timeout_s: float) -> None:
         """Go on serving for so many seconds.
@@ -114,7 +150,10 @@ class ReferenceOms:
     def stop(self) -> None:
         """Stop taking orders, then the desk and the venue; within ten seconds. May be repeated."""
         self._server.stop(timeout_s=_DEADLINE_S)
-        self._runtime.stop(timeout_s=_DEADLINE_S)
+        # A system that is kept only leaves off, as a killed one does: its orders work on.
+        self._runtime.stop(timeout_s=_DEADLINE_S, closing=self._state is None)
+        if self._state is not None:
+            self._state.close()
 
     def _events(self) -> Iterator[MarketEvent]:
         make = EVENTS_OF[self._history.kind]
@@ -126,3 +165,13 @@ def _opens(history: MarketHistory) -> Iterator[int]:
     yield history.ts_first
     if history.kind == "bar":
         yield int(next(history.chunks(1))["ts_open"][0])
+
+
+def _header(config: Config, history: MarketHistory) -> dict[str, Any]:
+    """Give what decides what comes of a request; a state goes on under nothing else."""
+    return {
+        "data": history.data_hash,
+        "fill": msgspec.to_builtins(config.fill),
+        "costs": msgspec.to_builtins(config.costs),
+        "keep_closed": config.orders.keep_closed,
+    }

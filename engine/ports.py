@@ -16,6 +16,7 @@ from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import OrderFilled, StrategyFailed
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
+from engine.domain.market import MarketEvent
 from engine.domain.orders import Order
 from engine.runtime.inputs import Batch, Input
 
@@ -28,6 +29,7 @@ __all__ = [
     "Journal",
     "LatchStore",
     "MarketHistory",
+    "OmsState",
     "RunHeader",
     "RunRecord",
     "RunState",
@@ -317,3 +319,40 @@ class RunStore(Protocol):
 
     def close(self) -> None:
         """Let the run go. May be called again."""
+
+
+class OmsState(Protocol):
+    """Keeps what entered the reference Order Management System, so that it outlives its process.
+
+    Attributes:
+        events: market events of an earlier life that were handled.
+        requests: what clients asked in an earlier life.
+        ts: the time it had come to, UTC nanoseconds; 0 before anything.
+    """
+
+    events: int
+    requests: int
+    ts: int
+
+    def open(self, header: Mapping[str, Any]) -> None:
+        """Take it for this process, beginning it if it is not there yet.
+
+        Raises:
+            ConfigError: another process has it, or it was begun with another header.
+        """
+
+    def history(self, events: Iterator[MarketEvent]) -> Iterator[Input]:
+        """Give what entered the system, in order; ``events`` are the data from their start.
+
+        Raises:
+            ConfigError: it is not what was written, or other reports come of it now.
+        """
+
+    def keep(self, entered: Input) -> None:
+        """Keep what is about to be handled."""
+
+    def report(self, event: Any) -> None:
+        """Keep what came of it, before anybody is told."""
+
+    def close(self) -> None:
+        """Let it go. May be called again."""

@@ -17,6 +17,7 @@ from actors.sim_venue import SimVenue
 from actors.strategy_host import StrategyHost
 from adapters.files import open_dataset
 from adapters.files.latch import FileLatchStore
+from adapters.files.oms_state import OmsStateFile
 from adapters.memory.journal import FrameJournal
 from adapters.memory.latch import MemoryLatchStore
 from engine.config import Config
@@ -54,7 +55,7 @@ from engine.domain.risk import RiskLimits, SymbolBounds, bounds, symbol_bounds
 from engine.domain.risk_snapshot import RiskSnapshot
 from engine.domain.signals import Signal
 from engine.errors import ConfigError
-from engine.ports import Journal, LatchStore, MarketHistory, RunRecord
+from engine.ports import Journal, LatchStore, MarketHistory, OmsState, RunRecord
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
@@ -70,6 +71,7 @@ __all__ = [
     "build_risk_core",
     "host_name",
     "new_record",
+    "oms_state",
     "open_history",
     "open_oms_server",
     "routes",
@@ -278,13 +280,19 @@ def build_risk_core(
     return {actor.name: actor for actor in actors}
 
 
-def build_oms(config: Config, instruments: Sequence[Instrument], deliver: Deliver) -> list[Actor]:
+def build_oms(
+    config: Config,
+    instruments: Sequence[Instrument],
+    deliver: Deliver,
+    keep: Callable[[Any], None] | None = None,
+) -> list[Actor]:
     """Build the actors of the reference Order Management System.
 
     Args:
         config: sections ``fill``, ``costs`` and ``orders`` are used.
         instruments: what is traded.
         deliver: carries a report to a client; never waits.
+        keep: keeps what is reported on orders, before anybody is told; None when nobody does.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     return [
@@ -294,6 +302,7 @@ def build_oms(config: Config, instruments: Sequence[Instrument], deliver: Delive
             instruments=by_symbol,
             deliver=deliver,
             keep_closed=config.orders.keep_closed,
+            keep=keep,
         ),
         SimVenue(
             VENUE,
@@ -303,6 +312,11 @@ def build_oms(config: Config, instruments: Sequence[Instrument], deliver: Delive
             report_to=DESK,
         ),
     ]
+
+
+def oms_state(path: Path) -> OmsState:
+    """Give the file that lets the reference Order Management System outlive its process."""
+    return OmsStateFile(path, DESK)
 
 
 def open_oms_server(
