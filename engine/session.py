@@ -339,6 +339,7 @@ def _run(
         clock=clock,
         history=history,
         recovered=recovered,
+        over=state.completed,
     )
     started.append(runtime)
     journal.recalling = state.inputs > 0

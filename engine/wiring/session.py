@@ -128,6 +128,7 @@ def build_runtime(
     clock: Clock,
     history: Callable[[], Iterable[Input]],
     recovered: Callable[[], None],
+    over: bool = False,
 ) -> PykkaRuntime:
     """Build the runtime of a run that is kept.
 
@@ -140,11 +141,12 @@ def build_runtime(
         clock: the time outside.
         history: gives what entered the core before.
         recovered: called when the core has handled that; it may raise.
+        over: the run is complete and only looked at: no venue may tell it anything more.
     """
     recorder = next((actor for actor in core if isinstance(actor, Recorder)), None)
     if recorder is None:
         raise InvariantError("a run that is kept needs a recorder")
-    is_simulated = config.venue.kind == "simulated"
+    is_simulated = over or config.venue.kind == "simulated"
     archivist = Archivist(ARCHIVIST, store=store, venue=None if is_simulated else GATEWAY)
     kept: dict[type, Overflow] = dict.fromkeys((Batch, *REQUESTS), Overflow.HALT)
     overflow = dict.fromkeys((*table, *RECORDED, *TOLD), Overflow.HALT)

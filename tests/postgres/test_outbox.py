@@ -6,6 +6,7 @@ is killed at every point on an order's way out, and started again.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -149,6 +150,28 @@ def test_a_kill_on_an_orders_way_out_neither_loses_nor_doubles_it(
     done = engine(tmp_path, database, port)
     assert done.returncode == 0, done.stderr
     account_for(database, port)
+
+
+def journal_of(database: str) -> list[tuple[int, bytes]]:
+    """Give the batches of the run, with their hashes."""
+    with psycopg.connect(database) as connection:
+        return connection.execute(
+            "SELECT batch, hash FROM strategy_worker.journal ORDER BY batch"
+        ).fetchall()
+
+
+@pytest.mark.req("P18")
+def test_a_complete_run_stays_as_it_is_however_often_it_is_opened(
+    tmp_path: Path, database: str, port: int
+) -> None:
+    first = engine(tmp_path, database, port)
+    assert first.returncode == 0, first.stderr
+    journal = journal_of(database)
+    for _ in range(2):
+        again = engine(tmp_path, database, port)
+        assert again.returncode == 0, again.stderr
+        assert json.loads(again.stdout)["run_hash"] == json.loads(first.stdout)["run_hash"]
+        assert journal_of(database) == journal
 
 
 @pytest.mark.req("P1")
