@@ -8,6 +8,7 @@ second engine with the same run is refused, and one that has lost its connection
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString
 
@@ -17,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from adapters.postgres.migrations import migrate
 from adapters.postgres.projection import Projection, execution_id
+from adapters.postgres.watch import Watch
 from engine import faults
 from engine.codec import decode_inputs, encode_inputs
 from engine.errors import ConfigError, StoreError
@@ -26,6 +28,12 @@ from engine.runtime.inputs import Batch, Input
 __all__ = ["PostgresStore", "connect"]
 
 PAGE_ROWS = 256
+TAKE_S = 5.0
+"""How long a run may still be held by an engine that has just ended: the server has to notice."""
+TAKE_POLL_S = 0.05
+ANSWER_TIMEOUTS = 2.0
+"""Our own deadline, in times ``timeout_s``: a server that hears us keeps its deadline itself, and
+says better what was the matter."""
 _JOURNAL: LiteralString = """
 INSERT INTO strategy_worker.journal
     (run_name, batch, first_input, inputs, events, record, events_hash, hash)
@@ -51,7 +59,10 @@ def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
             application_name="tetrad",
             connect_timeout=max(2, round(timeout_s)),
             options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC",
+            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC "
+            # The server notices an engine that is gone, or its run would stay taken for hours.
+            f"-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 "
+            f"-c tcp_user_timeout={milliseconds}",
             tcp_user_timeout=milliseconds,
             keepalives_idle=2,
             keepalives_interval=1,
@@ -77,6 +88,7 @@ class PostgresStore:
         self._timeout_s = timeout_s
         self._snapshot_ns = snapshot_ns
         self._connection: psycopg.Connection | None = None
+        self._watch: Watch | None = None
         self._encode = msgspec.msgpack.Encoder().encode
         self._sha = hashlib.sha256()
 
@@ -89,10 +101,14 @@ class PostgresStore:
         """
         try:
             self._connection = connection = connect(self._conninfo, timeout_s=self._timeout_s)
-            self._require_durable(connection)
-            migrate(connection)
-            self._take(connection, header.name)
-            return self._begin(connection, header)
+            self._watch = watch = Watch(connection, timeout_s=ANSWER_TIMEOUTS * self._timeout_s)
+            with watch.waiting():
+                self._require_durable(connection)
+            with watch.waiting():
+                migrate(connection)
+            self._take(connection, watch, header.name)
+            with watch.waiting():
+                return self._begin(connection, header)
         except psycopg.Error as error:
             raise StoreError(f"the database refuses: {_said(error)}") from error
 
@@ -104,15 +120,21 @@ class PostgresStore:
                     f"the database has {name} = {row[0]}: what it confirms could be lost; set it on"
                 )
 
-    def _take(self, connection: psycopg.Connection, name: str) -> None:
-        row = connection.execute(
-            "SELECT pg_try_advisory_lock(hashtext('tetrad.run'), hashtext(%s))", [name]
-        ).fetchone()
-        if row is None or not row[0]:
-            raise ConfigError(
-                f"run {name!r} is at work in another engine: stop that one, or begin another run "
-                "with --set run.name=NAME"
-            )
+    def _take(self, connection: psycopg.Connection, watch: Watch, name: str) -> None:
+        limit = time.monotonic() + TAKE_S
+        while True:
+            with watch.waiting():
+                row = connection.execute(
+                    "SELECT pg_try_advisory_lock(hashtext('tetrad.run'), hashtext(%s))", [name]
+                ).fetchone()
+            if row is not None and row[0]:
+                return
+            if time.monotonic() > limit:
+                raise ConfigError(
+                    f"run {name!r} is at work in another engine: stop that one, or begin another "
+                    "run with --set run.name=NAME"
+                )
+            time.sleep(TAKE_POLL_S)
 
     def _begin(self, connection: psycopg.Connection, header: RunHeader) -> RunState:
         name = header.name
@@ -164,12 +186,7 @@ class PostgresStore:
         """
         connection, chain, inputs, batch = self._working(), b"", 0, 0
         while batch < self._batch:
-            rows = connection.execute(
-                "SELECT batch, first_input, inputs, record, events_hash, hash "
-                "FROM strategy_worker.journal WHERE run_name = %s AND batch >= %s "
-                "ORDER BY batch LIMIT %s",
-                [self._header.name, batch, PAGE_ROWS],
-            ).fetchall()
+            rows = self._page(connection, batch)
             if not rows:
                 raise self._damaged(batch)
             for number, first, count, record, events_hash, kept in rows:
@@ -181,6 +198,18 @@ class PostgresStore:
                     raise self._damaged(batch)
                 yield from entered
                 chain, batch, inputs = kept, batch + 1, inputs + count
+
+    def _page(self, connection: psycopg.Connection, batch: int) -> list[Any]:
+        try:
+            with self._watching().waiting():
+                return connection.execute(
+                    "SELECT batch, first_input, inputs, record, events_hash, hash "
+                    "FROM strategy_worker.journal WHERE run_name = %s AND batch >= %s "
+                    "ORDER BY batch LIMIT %s",
+                    [self._header.name, batch, PAGE_ROWS],
+                ).fetchall()
+        except psycopg.Error as error:
+            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
 
     def _damaged(self, batch: int) -> StoreError:
         return StoreError(
@@ -210,7 +239,12 @@ class PostgresStore:
         connection = self._working()
         faults.point("store.before_commit")
         try:
-            with connection.transaction(), connection.pipeline(), connection.cursor() as cursor:
+            with (
+                self._watching().waiting(),
+                connection.transaction(),
+                connection.pipeline(),
+                connection.cursor() as cursor,
+            ):
                 cursor.execute(_JOURNAL, row)
                 self._projection.apply(cursor, inputs, events)
                 faults.point("store.in_transaction")
@@ -227,7 +261,11 @@ class PostgresStore:
         """
         connection = self._working()
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with (
+                self._watching().waiting(),
+                connection.transaction(),
+                connection.cursor() as cursor,
+            ):
                 cursor.execute(
                     "UPDATE strategy_worker.runs SET status = 'COMPLETED' WHERE run_name = %s",
                     [self._header.name],
@@ -238,8 +276,15 @@ class PostgresStore:
 
     def close(self) -> None:
         """Let the run go. May be called again."""
+        if self._watch is not None:
+            self._watch.close()
         if self._connection is not None:
             self._connection.close()
+
+    def _watching(self) -> Watch:
+        if self._watch is None:
+            raise StoreError("the store has not been opened")
+        return self._watch
 
     def _working(self) -> psycopg.Connection:
         if self._connection is None:

@@ -110,12 +110,10 @@ class Chaos:
                 shutil.rmtree(folder)
                 return
             asked = self._arguments
+            again = f"--seed {asked.seed} --first-round {number} --rounds 1 --steps {asked.steps}"
             said = [
                 f"round {number} of seed {asked.seed}; make it again with",
-                (
-                    f"  python -m tests.chaos --seed {asked.seed} --first-round {number} --rounds 1 "
-                    f"--steps {asked.steps}"
-                ),
+                f"  python -m tests.chaos {again}",
                 "schedule:",
                 *(f"  {step}" for step in played.schedule),
                 f"  the end: {played.ending or 'as it comes'}",

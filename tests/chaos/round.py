@@ -24,6 +24,8 @@ QUIET_BARS = 60
 CONVERGE_S = 60.0
 STOP_S = 10.0
 NOTICE_S = 5.0
+LINK_S = 3.0
+POLL_S = 0.05
 GO_ON, STOPPED, TERMINATED, DONE = 75, 143, -15, 0
 HELD_BY_ANOTHER = "is at work in another engine"
 
@@ -92,6 +94,8 @@ class Round:
         self._crash = ""
         self._is_over = False
         self._stopping = False
+        self._armed = ""
+        self._listings = 0
         self.schedule = draw_schedule(self._draw, steps)
         # How it ends: as it is, or killed at its very end.
         self.ending = self._draw.choice(["", *(f"{point}:1" for point in ENDING)])
@@ -135,6 +139,7 @@ class Round:
         self._crash, crash = "", self._crash
         self._armed = crash
         self._stopping = False
+        self._listings = self._world.oms.listings()
         self._world.engine.start(crash)
 
     def _note_end(self) -> None:
@@ -152,8 +157,6 @@ class Round:
             outcome.sizes["refused_starts"] += 1
         elif code != GO_ON and not (self._stopping and code in (STOPPED, TERMINATED)):
             outcome.findings.append(("exit", f"the engine ended with code {code}: {last}"))
-
-    _armed = ""
 
     def _check_approvals(self) -> None:
         """While no engine runs: nothing is at the venue that is not approved in the database."""
@@ -178,6 +181,8 @@ class Round:
             outcome.recoveries.append(going)
         if engine.wait_over(step.wait_s) and not self._keep_running():
             return
+        if FAULTS[step.fault].silent == "venue down" and not self._is_linked():
+            going = None  # there is nothing to lose yet
         outcome.injected[step.fault] += 1
         fault, began = FAULTS[step.fault], time.monotonic()
         killed_by_us = step.fault == "engine.kill" and engine.code is None
@@ -200,6 +205,14 @@ class Round:
             engine.wait_over(step.wait_s)
         world.heal()
 
+    def _is_linked(self) -> bool:
+        """Wait until the engine has found the order system; False when it does not."""
+        limit = time.monotonic() + LINK_S
+        while time.monotonic() < limit and not self._world.engine.wait_over(POLL_S):
+            if self._world.oms.listings() > self._listings:
+                return True
+        return False
+
     def _await_stop(self, began: float) -> None:
         self._stopping = True
         if not self._world.engine.wait_over(STOP_S):
@@ -217,7 +230,8 @@ class Round:
             return
         limit = max(step.hold_s, NOTICE_S) if "half_open" in step.fault else step.hold_s
         if silent == "engine ends":
-            noticed = time.monotonic() if engine.wait_over(limit) else None
+            ended = engine.wait_over(limit) and engine.code == GO_ON
+            noticed = time.monotonic() if ended else None
         else:
             noticed = engine.said.wait("VENUE_DOWN", limit, since=began)
         if noticed is not None:

@@ -140,8 +140,10 @@ def lines(table: dict[str, Any]) -> list[str]:
             "between two lives"
         ),
     ]
-    for name in ("recovery_s", "sigterm_s"):
-        out.append(f"  {name.removesuffix('_s'):17} {_said(table[name])}")
+    out += [
+        f"  {name.removesuffix('_s'):17} {_said(table[name])}"
+        for name in ("recovery_s", "sigterm_s")
+    ]
     out += [f"  noticed {name:18} {_said(each)}" for name, each in table["noticed_s"].items()]
     out.append("  injected / survived by kind")
     out += [

@@ -188,6 +188,10 @@ class OrderSystem:
         self._port = int(serving.rpartition(":")[2])
         return process
 
+    def listings(self) -> int:
+        """Give how often it was asked what is working: once by every engine that has found it."""
+        return self.state.read_bytes().count(b'"kind":"list"')
+
     def kill(self) -> None:
         """Kill it."""
         self._process.kill()

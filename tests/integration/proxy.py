@@ -23,7 +23,7 @@ class FaultProxy:
         target: where connections go; those of now stay where they are when it is changed.
         delay_s: seconds that every chunk waits on its way, in both directions.
         refuses: hang up on whoever connects.
-        corrupted: how many chunks had a bit turned over.
+        corrupted: how many chunks were spoiled.
     """
 
     def __init__(self, target: Target) -> None:
@@ -81,7 +81,7 @@ class FaultProxy:
             self._losing = {server for _, server in self._pairs}
 
     def corrupt(self) -> None:
-        """Turn over one bit of every reply."""
+        """Spoil the second half of every reply, so that no text in it is text any more."""
         self._corrupts = True
 
     def reset(self) -> None:
@@ -174,4 +174,4 @@ class FaultProxy:
             return chunk
         self.corrupted += 1
         middle = len(chunk) // 2
-        return chunk[:middle] + bytes([chunk[middle] ^ 0x10]) + chunk[middle + 1 :]
+        return chunk[:middle] + bytes(byte ^ 0x80 for byte in chunk[middle:])
