@@ -36,6 +36,7 @@ from engine.domain.events import (
     VenueUp,
 )
 from engine.domain.latch import TradingLatch
+from engine.domain.order_record import OrderRecord
 from engine.domain.order_state import TRANSITIONS, next_status
 from engine.domain.orders import TERMINAL, Order, OrderStatus
 from engine.domain.venue_session import VenueSession
@@ -61,33 +62,6 @@ VenueReport = (
     | CancelRejected
     | ReplaceRejected
 )
-
-
-class OrderRecord:
-    """State of one order: what it has become since it was approved.
-
-    ``allowed_qty`` is the largest quantity that was ever approved for it: what fills beyond is an
-    overfill. ``acked`` says that the venue has had it for sure, ``replacing`` how many
-    replacements it has not answered, ``replaced_ts`` when the last one came into force, and
-    ``doubts`` after how many intervals it is asked about next.
-    """
-
-    __slots__ = (
-        "acked", "allowed_qty", "closing", "cum_qty", "doubts", "fills", "leaves_qty", "order",
-        "replaced_ts", "replacing", "status",
-    )  # fmt: skip
-
-    def __init__(self, order: Order, closing: bool) -> None:
-        self.order = order
-        self.closing = closing
-        self.status = _PENDING_NEW
-        self.cum_qty = 0
-        self.leaves_qty = self.allowed_qty = order.order_qty
-        self.fills: dict[str, OrderFilled] | None = None
-        self.acked = False
-        self.replacing = 0
-        self.replaced_ts = -1
-        self.doubts = 1
 
 
 class AskAgain(msgspec.Struct, frozen=True, tag="ask_again"):
@@ -164,6 +138,7 @@ class OrderRouter(Actor):
             VenueUp: self.on_venue_up,
             VenueDown: self.on_venue_down,
             BadAnswer: self.on_bad_answer,
+            OrderMassStatusRequest: self.on_mass_status_request,
             AskAgain: self.on_ask_again,
         }
 
@@ -334,12 +309,12 @@ class OrderRouter(Actor):
             record.leaves_qty = report.order_qty - record.cum_qty
         if kind in (OrderReplaced, ReplaceRejected) and record.replacing:
             record.replacing -= 1
-        record.acked = record.acked or kind in (OrderAccepted, OrderReplaced)
-        record.status = after = next_status(before, kind, record.cum_qty, record.leaves_qty)
+        record.turn(kind)
+        after = record.status
         if after in TERMINAL and before not in TERMINAL:
             self._close(report.client_order_id)
         self.ctx.publish(report)
-        if kind is OrderUnknown:
+        if after is _UNKNOWN and before is not _UNKNOWN:
             record.doubts = 1
             self._doubt(record)
 
@@ -379,6 +354,8 @@ class OrderRouter(Actor):
         """Take the end of an answer: a replacement that it does not tell of never came to be."""
         order_id = given.client_order_id
         record = self.orders.get(order_id)
+        if record is not None:
+            record.in_doubt = record.status is _UNKNOWN
         while record is not None and record.replacing and record.status not in TERMINAL:
             self.on_report(ReplaceRejected(order_id, "NOT_APPLIED", given.ts_event))
         self._answered(order_id)
@@ -408,8 +385,19 @@ class OrderRouter(Actor):
         self._halt_trading_in(order.symbol, "ORDER_LOST")
         self.on_report(OrderUnknown(order.client_order_id, "ORDER_LOST", missing.ts_event))
 
+    @property
+    def agrees(self) -> bool:
+        """True when nothing is left to be asked of the venue and it has answered the last."""
+        return self._session.is_open and self._session.is_listed
+
+    def on_mass_status_request(self, request: OrderMassStatusRequest) -> None:
+        """Ask the venue once more: what it had to say before it answers is here by then."""
+        self._session.is_listed = False
+        self.ctx.send(self._venue, request)
+
     def on_orders_working(self, working: OrdersWorking) -> None:
         """Tell of orders that work at the venue and are not ours."""
+        self._session.listed(working.refused)
         strangers = [each for each in working.client_order_ids if each not in self.orders]
         if strangers:
             named = ", ".join(strangers[:5]) + (" and more" if len(strangers) > 5 else "")

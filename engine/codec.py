@@ -15,6 +15,7 @@ from engine.domain.commands import (
     CancelOrder,
     ClosePosition,
     KillSwitch,
+    OrderMassStatusRequest,
     ReplaceOrder,
     SetSymbolState,
     SetTradingState,
@@ -46,9 +47,9 @@ __all__ = ["TOLD", "decode_inputs", "encode_inputs"]
 
 TOLD: Sequence[type[msgspec.Struct]] = (
     BadAnswer, CancelOrder, CancelRejected, ClosePosition, KillSwitch, OrderAccepted,
-    OrderCanceled, OrderExpired, OrderFilled, OrderNotFound, OrderRejected, OrderReplaced,
-    OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder, ReplaceRejected, SetSymbolState,
-    SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
+    OrderCanceled, OrderExpired, OrderFilled, OrderMassStatusRequest, OrderNotFound, OrderRejected,
+    OrderReplaced, OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder, ReplaceRejected,
+    SetSymbolState, SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
 )  # fmt: skip
 """Types that another cell or an edge may send to the core."""
 

@@ -11,10 +11,12 @@ import msgspec
 from engine.config import Config
 from engine.domain.clients import ClientGone, FromClient
 from engine.domain.market import MarketEvent
+from engine.domain.orders import Order
 from engine.errors import ConfigError, EngineHaltedError
 from engine.ports import MarketHistory, OmsState
 from engine.runtime.clock import ReplayClock
 from engine.runtime.hosting import CellSpec
+from engine.runtime.inputs import Input, Told
 from engine.runtime.mailbox import MailboxRules, Overflow
 from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.runtime.sim_runtime import EVENTS_OF
@@ -74,7 +76,7 @@ class ReferenceOms:
         self._clock = ReplayClock(first, speed)
         kept: dict[str, Any] = {}
         if state is not None:
-            kept = {"tap": state.keep, "history": lambda: state.history(self._events())}
+            kept = {"tap": state.keep, "history": lambda: self._again(state)}
         self._runtime = PykkaRuntime(
             [
                 CellSpec(
@@ -154,6 +156,14 @@ class ReferenceOms:
         self._runtime.stop(timeout_s=_DEADLINE_S, closing=self._state is None)
         if self._state is not None:
             self._state.close()
+
+    def _again(self, state: OmsState) -> Iterator[Input]:
+        for entered in state.history(self._events()):
+            if isinstance(entered, Told) and isinstance(entered.message, FromClient):
+                request = entered.message.request
+                if isinstance(request, Order):
+                    self._server.recall(request)
+            yield entered
 
     def _events(self) -> Iterator[MarketEvent]:
         make = EVENTS_OF[self._history.kind]

@@ -46,6 +46,7 @@ from engine.wiring import open_history as open_data
 from engine.wiring.session import (
     ARCHIVE,
     ARCHIVIST,
+    ask_for_the_last_time,
     build_runtime,
     open_store,
     run_latch,
@@ -390,6 +391,7 @@ class _halting:  # noqa: N801 - a context manager reads as the word it is
 def _settle(runtime: PykkaRuntime, core: Sequence[Actor], clock: Clock) -> None:
     """Wait for the venue's answer to everything it was asked: until then a run is not complete."""
     clock.advance(clock.now() + SETTLE_NS)  # nothing is fed: time just goes on
+    ask_for_the_last_time(runtime, SETTLE_TIMEOUT_S)
     limit = time.monotonic() + SETTLE_TIMEOUT_S
     while waiting := unsettled(core):
         if runtime.wait_ended(SETTLE_POLL_S):

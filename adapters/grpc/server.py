@@ -15,6 +15,7 @@ from adapters.grpc.services import EXTENDED, PLAIN, ServiceName
 from adapters.grpc.writers import ExtendedWriter, MalformedError, PlainWriter, Writer
 from engine.domain.clients import ClientGone, FromClient
 from engine.domain.instruments import Instrument
+from engine.domain.orders import Order
 from engine.errors import ConfigError, EngineHaltedError
 
 __all__ = ["OmsServer"]
@@ -75,7 +76,8 @@ class OmsServer:
         self._ask = ask
         self._numbers = count(1)
         self._streams: dict[int, _Stream] = {}
-        symbols: dict[str, str] = {}
+        self._symbols: dict[str, str] = {}
+        symbols = self._symbols
         self._server = grpc.server(
             ThreadPoolExecutor(STREAMS_MAX, thread_name_prefix="oms-stream"),
             options=_OPTIONS,
@@ -117,6 +119,10 @@ class OmsServer:
     def stop(self, *, timeout_s: float) -> None:
         """End every stream and stop listening; wait at most so many seconds."""
         self._server.stop(None).wait(timeout_s)
+
+    def recall(self, order: Order) -> None:
+        """Take in an order of an earlier life: what is said of it is written by its symbol."""
+        self._symbols.setdefault(order.client_order_id, order.symbol)
 
     def deliver(self, session: int, event: Any) -> None:
         """Say something to a client, for any thread; never waits.

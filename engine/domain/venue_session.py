@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-__all__ = ["VenueSession"]
+__all__ = ["LACKS_LIST", "VenueSession"]
+
+LACKS_LIST = "VENUE_LACKS_LIST"
+"""Why a venue that offers no list does not say what is working."""
 
 
 class VenueSession:
@@ -23,12 +26,13 @@ class VenueSession:
         is_up: whether there is a connection.
         asked: orders whose status has been asked for and not answered.
         held: approvals that wait until the venue is open, in order.
+        is_listed: whether it has said what is working there since it was asked last.
     """
 
-    __slots__ = ("asked", "held", "is_up")
+    __slots__ = ("asked", "held", "is_listed", "is_up")
 
     def __init__(self, *, is_up: bool) -> None:
-        self.is_up = is_up
+        self.is_up = self.is_listed = is_up
         self.asked: set[str] = set()
         self.held: deque[Any] = deque()
 
@@ -40,11 +44,17 @@ class VenueSession:
     def ask(self, order_ids: set[str]) -> None:
         """Note that the venue is connected, and what it is asked."""
         self.is_up = True
+        self.is_listed = False
         self.asked = order_ids
+
+    def listed(self, refused: str | None) -> None:
+        """Note an answer to what is working; one that cannot say has answered all the same."""
+        self.is_listed = refused in (None, LACKS_LIST)
 
     def lose(self) -> bool:
         """Note that there is no connection; say whether that is news."""
         was_up, self.is_up = self.is_up, False
+        self.is_listed = False
         self.asked = set()
         return was_up
 

@@ -17,11 +17,11 @@ from adapters.postgres.migrations import migrate
 from adapters.postgres.store import PostgresStore, connect
 from engine.codec import TOLD
 from engine.config import Config
-from engine.domain.commands import KillSwitch
+from engine.domain.commands import KillSwitch, OrderMassStatusRequest
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
 from engine.domain.market import Bar, Quote, Trade
-from engine.domain.orders import OrderStatus
+from engine.domain.orders import TERMINAL, OrderStatus
 from engine.errors import EngineHaltedError, InvariantError
 from engine.ports import LatchStore, RunStore
 from engine.runtime.actor import Actor
@@ -37,6 +37,7 @@ from engine.wiring.core import ROUTER, latch_store
 __all__ = [
     "ARCHIVE",
     "ARCHIVIST",
+    "ask_for_the_last_time",
     "build_runtime",
     "migrate_store",
     "open_store",
@@ -63,6 +64,7 @@ _UNSETTLED = frozenset(
         OrderStatus.UNKNOWN,
     }
 )
+_OPEN = frozenset(OrderStatus) - TERMINAL
 _SECOND = 1_000_000_000
 
 
@@ -179,11 +181,27 @@ def build_runtime(
 
 
 def unsettled(core: Sequence[Actor]) -> list[str]:
-    """Name the orders whose last request nobody has answered; for any thread."""
+    """Name the orders of which the venue has still something to say; for any thread."""
     router = next(actor for actor in core if isinstance(actor, OrderRouter))
+    waiting = _UNSETTLED if router.agrees else _OPEN
     return [
-        order_id for order_id, record in list(router.orders.items()) if record.status in _UNSETTLED
+        order_id for order_id, record in list(router.orders.items()) if record.status in waiting
     ]
+
+
+def ask_for_the_last_time(runtime: PykkaRuntime, timeout_s: float) -> None:
+    """Ask the venue what is working: by its answer, all that it had said before is here.
+
+    Without it a connection that is gone and not yet known to be would look like one with nothing
+    to say.
+
+    Raises:
+        EngineHaltedError: the core does not take the question.
+    """
+    try:
+        runtime.ask(ROUTER, OrderMassStatusRequest(), timeout_s=timeout_s)
+    except TimeoutError as error:
+        raise EngineHaltedError(str(error)) from error
 
 
 def _gateway(

@@ -64,11 +64,9 @@ def lost(asked: Mapping[str, Asked], orders: Mapping[str, Kept]) -> Iterator[Fin
                 yield "lost", f"{order_id} is {kept.status} and the venue has never had it"
             continue
         ours = "OPEN" if kept.status in OPEN else kept.status
-        if ours != each.status:
-            yield (
-                "lost",
-                f"{order_id} is {kept.status} ({kept.reason}) here and {each.status} at the venue",
-            )
+        if ours not in each.statuses:
+            theirs = " or ".join(sorted(each.statuses))
+            yield "lost", f"{order_id} is {kept.status} ({kept.reason}) here, {theirs} at the venue"
 
 
 def executions(asked: Mapping[str, Asked], books: Books) -> Iterator[Finding]:
@@ -78,7 +76,8 @@ def executions(asked: Mapping[str, Asked], books: Books) -> Iterator[Finding]:
         for order_id, each in asked.items()
         for fill in each.of(OrderFilled)
     }
-    for exec_id in theirs.keys() - books.fills.keys():
+    due = set().union(*(each.due for each in asked.values()))
+    for exec_id in due - books.fills.keys():
         yield "missing", f"execution {exec_id} of {theirs[exec_id]} is not in the books"
     for exec_id in books.fills.keys() - theirs.keys():
         yield "invented", f"execution {exec_id} of {books.fills[exec_id]} never was"
@@ -97,7 +96,8 @@ def positions(asked: Mapping[str, Asked], books: Books) -> Iterator[Finding]:
     held: Counter[str] = Counter()
     for each in asked.values():
         for fill in each.of(OrderFilled):
-            held[fill.symbol] += fill.signed_qty
+            if fill.exec_id in each.due or fill.exec_id in books.fills:
+                held[fill.symbol] += fill.signed_qty
     theirs = {symbol: Decimal(quantity) for symbol, quantity in held.items() if quantity}
     if theirs != books.positions:
         yield "positions", f"{books.positions} here, {theirs} at the venue"

@@ -48,31 +48,43 @@ class Asked:
         arrivals: how often it came.
         denied: how often it was asked for before it had come, and said to be unknown.
         differs: it came again with another body.
-        reports: everything that was told of it, in order, with the time of day.
+        reports: everything that was told of it, in order.
+        in_time: how many of them were told before the system was asked for the last time what is
+            working; an engine that has ended need not know of the rest.
     """
 
     order: Order
     denied: int
     arrivals: int = 1
     differs: bool = False
-    reports: list[tuple[float, Report]] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    in_time: int = 0
 
     def of(self, kind: type) -> list[Any]:
         """Give its reports of a type."""
-        return [report for _, report in self.reports if type(report) is kind]
+        return [report for report in self.reports if type(report) is kind]
 
     @property
-    def status(self) -> str:
-        """What became of it."""
-        for kind, name in (
-            (OrderRejected, "REJECTED"), (OrderCanceled, "CANCELED"), (OrderExpired, "EXPIRED"),
-        ):  # fmt: skip
-            if self.of(kind):
-                return name
-        fills = self.of(OrderFilled)
-        if fills and fills[-1].leaves_qty == 0:
+    def statuses(self) -> set[str]:
+        """What had become of it when the system was last asked, and what became of it since."""
+        return {_status(self.reports[: self.in_time]), _status(self.reports)}
+
+    @property
+    def due(self) -> set[str]:
+        """Its executions that the engine must know of, by id."""
+        return {r.exec_id for r in self.reports[: self.in_time] if type(r) is OrderFilled}
+
+
+_ENDS = {OrderRejected: "REJECTED", OrderCanceled: "CANCELED", OrderExpired: "EXPIRED"}
+
+
+def _status(reports: list[Report]) -> str:
+    for report in reports:
+        if type(report) in _ENDS:
+            return _ENDS[type(report)]
+        if type(report) is OrderFilled and report.leaves_qty == 0:
             return "FILLED"
-        return "OPEN"
+    return "OPEN"
 
 
 def read_oms(state: Path) -> dict[str, Asked]:
@@ -99,7 +111,10 @@ def read_oms(state: Path) -> dict[str, Asked]:
                 unknown[order_id] = unknown.get(order_id, 0) + 1
             elif kind == "report":
                 report = _report(json.dumps(what))
-                orders[report.client_order_id].reports.append((line["at"], report))
+                orders[report.client_order_id].reports.append(report)
+            elif kind == "list":
+                for asked in orders.values():
+                    asked.in_time = len(asked.reports)
     return orders
 
 

@@ -39,8 +39,8 @@ class Said:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._log.open("a", encoding="utf-8") as log:
-            for line in self._process.stdout:
+        with self._process.stdout as out, self._log.open("a", encoding="utf-8") as log:
+            for line in out:
                 log.write(line)
                 log.flush()
                 with self._changed:
