@@ -340,6 +340,7 @@ def _run(
         clock=clock,
         history=history,
         recovered=recovered,
+        run_name=state.header.name,
         over=state.completed,
     )
     started.append(runtime)

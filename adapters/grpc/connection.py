@@ -37,6 +37,7 @@ class Connection:
         config: section ``oms_grpc``.
         deadlines: those of the thread.
         post: takes what the sessions post, from their threads.
+        client: our name at the peer.
         up: called with the service when a connection stands.
         down: called when one is lost and when an attempt has failed; it is news when a connection
             stood, when it is the first failure, and from ``retry.max_attempts`` failures on.
@@ -51,6 +52,7 @@ class Connection:
         deadlines: Deadlines,
         post: Callable[[object], None],
         *,
+        client: str,
         up: Callable[[ServiceName], None],
         down: Down,
     ) -> None:
@@ -59,6 +61,7 @@ class Connection:
         self._retry = config.retry
         self._deadlines = deadlines
         self._post = post
+        self._client = client
         self._say_up = up
         self._say_down = down
         self._session: Session | None = None
@@ -84,7 +87,7 @@ class Connection:
     def begin(self) -> None:
         """Make an attempt."""
         self._began = time.monotonic()
-        self._session = Session(self._endpoint, self._post, pings=self._pings)
+        self._session = Session(self._endpoint, self._post, pings=self._pings, client=self._client)
         self._deadlines.set((_OPENING, ""), self._timeout_s)
 
     def end(self) -> None:

@@ -91,6 +91,8 @@ class GrpcVenueLink:
         on_bad_answer: called from the link's own thread with every answer that cannot be used;
             it must not raise.
         now: gives the time, UTC nanoseconds; for what no venue has stamped.
+        client: our name at the venue, the same after a restart: it then takes nothing more of an
+            earlier connection, so what it says it has never had will not arrive late.
 
     Raises:
         ConfigError: a file of ``oms_grpc.tls`` cannot be used.
@@ -104,6 +106,7 @@ class GrpcVenueLink:
         keep_closed: int,
         on_bad_answer: Callable[[BadAnswer], None],
         now: Callable[[], int],
+        client: str = "",
     ) -> None:
         self._config = config
         self._instruments = instruments
@@ -116,7 +119,7 @@ class GrpcVenueLink:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._deadlines = Deadlines()
         self._connection = Connection(
-            config, self._deadlines, self._inbox.put, up=self._up, down=self._down
+            config, self._deadlines, self._inbox.put, client=client, up=self._up, down=self._down
         )
         self._dialect: Dialect | None = None  # None while there is no connection
         self._counts: Counter[str] = Counter()

@@ -48,6 +48,7 @@ class _Stream:
         self.writer = writer
         self.waiting: SimpleQueue[bytes | _End] = SimpleQueue()
         self.overrun = False
+        self.is_over = False
 
     def say(self, message: bytes) -> None:
         """Put a message in; never waits. A client that does not listen is cut off."""
@@ -76,6 +77,7 @@ class OmsServer:
         self._ask = ask
         self._numbers = count(1)
         self._streams: dict[int, _Stream] = {}
+        self._door = threading.Lock()  # between a request and the desk
         self._symbols: dict[str, str] = {}
         symbols = self._symbols
         self._server = grpc.server(
@@ -168,15 +170,27 @@ class OmsServer:
             return False
         return True
 
+    def _take_over(self, stream: _Stream) -> None:
+        """End the earlier streams of a client: what is still on its way there never arrives."""
+        name = stream.writer.client
+        for other in tuple(self._streams.values()):
+            if name and other is not stream and other.writer.client == name and not other.is_over:
+                other.is_over = True
+                other.waiting.put(_End(grpc.StatusCode.ABORTED, "the client has connected anew"))
+
     def _read(self, number: int, stream: _Stream, requests: Iterator[bytes]) -> None:
         try:
             for raw in requests:
                 asked = stream.writer.read(raw)
-                if isinstance(asked, bytes):
-                    stream.say(asked)
-                elif asked is not None and not self._tell(FromClient(number, asked)):
-                    stream.waiting.put(_End(grpc.StatusCode.UNAVAILABLE, "the desk is closed"))
-                    return
+                with self._door:
+                    if stream.is_over:
+                        return
+                    if isinstance(asked, bytes):
+                        self._take_over(stream)
+                        stream.say(asked)
+                    elif asked is not None and not self._tell(FromClient(number, asked)):
+                        stream.waiting.put(_End(grpc.StatusCode.UNAVAILABLE, "the desk is closed"))
+                        return
         except MalformedError as error:
             stream.waiting.put(_End(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except grpc.RpcError:

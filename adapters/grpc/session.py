@@ -18,7 +18,6 @@ __all__ = ["Answered", "Lost", "Opened", "Probed", "Session"]
 
 _NO_METHOD = f"/{EXTENDED.name}/Probe"
 _SILENT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
-_HELLO = oms_pb2.Request(hello=oms_pb2.Hello()).SerializeToString()
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -75,9 +74,14 @@ class Session:
         endpoint: where the peer is.
         post: takes what happens; called from the session's threads.
         pings: watch a peer with ``tetrad.oms.v1.OrderLink`` by pings of HTTP/2.
+        client: our name there: what an earlier session of it has sent and has not arrived, never
+            will; empty for none.
     """
 
-    def __init__(self, endpoint: Endpoint, post: Callable[[object], None], *, pings: bool) -> None:
+    def __init__(
+        self, endpoint: Endpoint, post: Callable[[object], None], *, pings: bool, client: str
+    ) -> None:
+        self._hello = oms_pb2.Request(hello=oms_pb2.Hello(client=client)).SerializeToString()
         self._post = post
         self._endpoint = endpoint
         self._pings = pings
@@ -107,7 +111,7 @@ class Session:
         self._requests.put(None)
 
     def _run(self) -> None:
-        lost = self._talk(EXTENDED, [_HELLO])
+        lost = self._talk(EXTENDED, [self._hello])
         if lost is None:
             self._requests = SimpleQueue()
             lost = self._connect_without_pings() or self._talk(PLAIN, [])

@@ -47,7 +47,13 @@ class MalformedError(Exception):
 
 
 class Writer(Protocol):
-    """One service, for one stream."""
+    """One service, for one stream.
+
+    Attributes:
+        client: the name that the client has given; empty for none.
+    """
+
+    client: str
 
     def read(self, raw: bytes) -> ClientRequest | bytes | None:
         """Read a message: a request for the desk, an answer at once, or nothing to do.
@@ -73,6 +79,7 @@ class PlainWriter:
     """``order.OrderService``: the client order id is the UUID of the request."""
 
     def __init__(self, instruments: Instruments, symbols: Symbols) -> None:
+        self.client = ""
         self._instruments = instruments
         self._symbols = symbols
         self._venue_ids: dict[str, str] = {}
@@ -160,6 +167,7 @@ class ExtendedWriter:
     """``tetrad.oms.v1.OrderLink``."""
 
     def __init__(self, instruments: Instruments, symbols: Symbols) -> None:
+        self.client = ""
         self._instruments = instruments
         self._symbols = symbols
 
@@ -171,6 +179,7 @@ class ExtendedWriter:
             raise MalformedError(f"not a Request: {error}") from error
         kind = request.WhichOneof("request")
         if kind == "hello":
+            self.client = request.hello.client
             return _report(welcome=oms_pb2.Welcome())
         if kind == "new_order":
             return self._new_order(request.new_order)

@@ -130,6 +130,7 @@ def build_runtime(
     clock: Clock,
     history: Callable[[], Iterable[Input]],
     recovered: Callable[[], None],
+    run_name: str,
     over: bool = False,
 ) -> PykkaRuntime:
     """Build the runtime of a run that is kept.
@@ -143,6 +144,7 @@ def build_runtime(
         clock: the time outside.
         history: gives what entered the core before.
         recovered: called when the core has handled that; it may raise.
+        run_name: the run, which is who we are at a venue outside.
         over: the run is complete and only looked at: no venue may tell it anything more.
     """
     recorder = next((actor for actor in core if isinstance(actor, Recorder)), None)
@@ -172,7 +174,7 @@ def build_runtime(
             with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
                 started[0].tell(ROUTER, event)
 
-        gateway = _gateway(config, instruments, report, clock)
+        gateway = _gateway(config, instruments, report, clock, run_name)
         # First, so that it is the last to stop: what the archive lets go must still leave.
         cells.insert(0, _cell(GATEWAY, [gateway], ARCHIVE_CAPACITY, kept))
     runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)
@@ -209,6 +211,7 @@ def _gateway(
     instruments: Mapping[str, Instrument],
     report: Callable[[Any], None],
     clock: Clock,
+    run_name: str,
 ) -> VenueGateway:
     # Here: nothing else needs gRPC, which takes a while to import.
     from adapters.grpc.link import GrpcVenueLink
@@ -219,6 +222,7 @@ def _gateway(
         keep_closed=config.orders.keep_closed,
         on_bad_answer=report,
         now=clock.now,
+        client=run_name,
     )
     return VenueGateway(GATEWAY, link=link, report=report, router=ROUTER, timeout_s=LINK_CLOSE_S)
 

@@ -104,8 +104,10 @@ class Report(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., canceled: _Optional[_Union[Canceled, _Mapping]] = ..., expired: _Optional[_Union[Expired, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancel_rejected: _Optional[_Union[CancelRejected, _Mapping]] = ..., replace_rejected: _Optional[_Union[ReplaceRejected, _Mapping]] = ..., not_found: _Optional[_Union[NotFound, _Mapping]] = ..., query_done: _Optional[_Union[QueryDone, _Mapping]] = ..., working: _Optional[_Union[Working, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("client",)
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    def __init__(self, client: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ()
