@@ -17,7 +17,7 @@ DEV := $(VENV)/.dev-installed
 INPUTS := pyproject.toml .ci/setup
 PB := adapters/grpc/pb
 
-.PHONY: help setup lock demo test test-deep mutate check docs protos bench bench-peers clean
+.PHONY: help setup lock demo test test-deep mutate chaos check docs protos bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ test-deep: $(DEV) ## run the tests with many more examples and a fresh seed
 # Changes are made in memory, never in the checkout.
 mutate: $(DEV) ## change the core in small ways and see tests notice (ARGS=actors/ledger.py)
 	@$(PY) -m tests.mutation $(ARGS)
+
+chaos: $(DEV) ## kill and starve engine, database and venue for half an hour (ARGS="--minutes 2")
+	@$(PY) -m tests.chaos $(ARGS)
 
 check: $(DEV) ## format, lint, types, import contracts, architecture
 	$(PY) -m ruff format --check .

@@ -192,8 +192,9 @@ class Round:
         elif step.fault.endswith(".kill") and not step.fault.startswith("engine"):
             outcome.kills[step.fault.split(".")[0]] += 1
         self._crash = step.crash
+        is_running = engine.code is None
         fault.do(world)
-        if step.fault == "engine.term":
+        if step.fault == "engine.term" and is_running:
             self._await_stop(began)
         self._hold(step, going, began)
         if step.then_kill and engine.code is None:
@@ -270,7 +271,7 @@ class Round:
             books = read_books(connection, world.run_name)
         outcome.findings += judge(asked, books)
         outcome.sizes["orders"] += len(asked)
-        outcome.sizes["sent_again"] += sum(each.arrivals - 1 for each in asked.values())
+        outcome.sizes["sent_again"] += sum(1 for each in asked.values() if each.denied)
         outcome.sizes["executions"] += len(books.fills)
         outcome.sizes["batches"] += books.journal[0]
         if not outcome.findings:

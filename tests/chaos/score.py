@@ -133,7 +133,7 @@ def lines(table: dict[str, Any]) -> list[str]:
         f"  crash points      {points['covered']} of {points['total']} covered",
         (
             f"  orders            {orders['sent']} sent, {orders['executions']} executions; "
-            f"{orders['sent_again_after_a_denial']} sent again after the venue denied them"
+            f"{orders['sent_again_after_a_denial']} sent once more, never had before"
         ),
         (
             f"  approvals         checked {orders['approvals_checked_between_lives']} times "

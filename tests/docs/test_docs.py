@@ -31,6 +31,7 @@ from engine.research import BacktestResult, backtest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
+    "make chaos",
     "make test",
     "make bench",
     "make bench-peers",
