@@ -337,6 +337,7 @@ class OrderRouter(Actor):
         self._session.ask(set(sent))
         self.ctx.send(self._venue, OrderMassStatusRequest())
         for order_id, record in sent.items():
+            record.questions = record.stale = 0  # nobody answers those of an earlier connection
             self._ask(record)
             if record.status is OrderStatus.PENDING_CANCEL:
                 # Whether it arrived nobody knows, and to cancel twice is to cancel once.
@@ -355,6 +356,7 @@ class OrderRouter(Actor):
         order_id = given.client_order_id
         record = self.orders.get(order_id)
         if record is not None:
+            record.answered()
             record.in_doubt = record.status is _UNKNOWN
         while record is not None and record.replacing and record.status not in TERMINAL:
             self.on_report(ReplaceRejected(order_id, "NOT_APPLIED", given.ts_event))
@@ -364,12 +366,13 @@ class OrderRouter(Actor):
         """Send an order again that the venue has never had, if it may still leave."""
         order_id = missing.client_order_id
         record = self.orders.get(order_id)
-        if record is not None and record.status not in TERMINAL:
+        if record is not None and record.answered() and record.status not in TERMINAL:
             if record.acked or record.cum_qty:
                 self._lost(record, missing)
             elif record.status is OrderStatus.PENDING_CANCEL:
                 self._cancel_here(record, "USER")
             elif self._session.is_up and self._may_leave(record):
+                record.stale = record.questions
                 self.ctx.send(self._venue, record.order)
         self._answered(order_id)
 
@@ -427,6 +430,7 @@ class OrderRouter(Actor):
         self._answered(order_id)
 
     def _ask(self, record: OrderRecord) -> None:
+        record.questions += 1
         booked = tuple((record.fills or {}).values())
         self.ctx.send(self._venue, OrderStatusRequest(record.order, booked))
 

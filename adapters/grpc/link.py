@@ -123,6 +123,9 @@ class GrpcVenueLink:
         )
         self._dialect: Dialect | None = None  # None while there is no connection
         self._counts: Counter[str] = Counter()
+        # Queries that this connection has not answered, and those from before the order was sent.
+        self._queries: Counter[str] = Counter()
+        self._stale: Counter[str] = Counter()
         self._is_over = False
         self._door = threading.Lock()  # nothing comes in after the last message
         self._thread: threading.Thread | None = None
@@ -232,6 +235,8 @@ class GrpcVenueLink:
 
     def _up(self, service: ServiceName) -> None:
         self._dialect = self._extended if service is EXTENDED else self._plain
+        self._queries.clear()
+        self._stale.clear()
         self._report(VenueUp(service=service.name, ts_event=self._now()))
 
     def _down(self, reason: str, is_news: bool) -> None:
@@ -278,6 +283,7 @@ class GrpcVenueLink:
         if not reason:
             sent.service = self._service
             sent.accepted = sent.ended = False
+            self._stale[order_id] = self._queries[order_id]
             self._table.add(sent)
         elif known is not None:
             self._unknown(order_id, reason)
@@ -318,6 +324,8 @@ class GrpcVenueLink:
         reason = self._send(query, sent, _QUERY, order_id)
         if reason:
             self._unknown(order_id, reason)
+        else:
+            self._queries[order_id] += 1
 
     def _on_list(self, request: ListWorking) -> None:
         reason = self._send(request, None, _LIST, "")
@@ -376,6 +384,9 @@ class GrpcVenueLink:
         order_id = sent.order.client_order_id
         is_asked = (_QUERY, order_id) in self._deadlines
         kind = type(event)
+        is_answer = kind in (QueryDone, OrderNotFound)
+        if is_answer and self._is_stale(order_id) and kind is OrderNotFound:
+            return  # it answers a query from before the order was sent again
         for what in _ANSWERS[kind]:
             self._deadlines.drop((what, order_id))
         if kind is QueryDone:
@@ -389,6 +400,16 @@ class GrpcVenueLink:
         self._report(event)
         if over is not None:  # it is booked all the same: the position is real
             self._bad(order_id, over, raw)
+
+    def _is_stale(self, order_id: str) -> bool:
+        """Take the end of an answer to a query; True when the order was sent since the query."""
+        for count in (self._queries, self._stale):
+            count[order_id] -= 1
+        is_stale = self._stale[order_id] >= 0
+        for count in (self._queries, self._stale):
+            if count[order_id] <= 0:
+                del count[order_id]
+        return is_stale
 
     def _note(self, sent: SentOrder, event: Any) -> Unreadable | None:
         """Remember what an event says; give what is wrong with a fill beyond the order."""

@@ -27,12 +27,13 @@ class OrderRecord:
     overfill. ``acked`` says that the venue has had it for sure, ``in_doubt`` that nobody knows
     what has become of it since, ``replacing`` how many replacements it has not answered,
     ``replaced_ts`` when the last one came into force, and ``doubts`` after how many intervals it
-    is asked about next.
+    is asked about next. ``questions`` are those about it that this connection has not answered,
+    ``stale`` those of them that were asked before it was last sent.
     """
 
     __slots__ = (
         "acked", "allowed_qty", "closing", "cum_qty", "doubts", "fills", "in_doubt", "leaves_qty",
-        "order", "replaced_ts", "replacing", "status",
+        "order", "questions", "replaced_ts", "replacing", "stale", "status",
     )  # fmt: skip
 
     def __init__(self, order: Order, closing: bool) -> None:
@@ -47,6 +48,18 @@ class OrderRecord:
         self.replacing = 0
         self.replaced_ts = -1
         self.doubts = 1
+        self.questions = self.stale = 0
+
+    def answered(self) -> bool:
+        """Take an answer to a question about it; False when it was asked before the last send.
+
+        Answers come in the order of the questions. One from before says nothing of what is sent.
+        """
+        self.questions = max(self.questions - 1, 0)
+        if self.stale:
+            self.stale -= 1
+            return False
+        return True
 
     def turn(self, kind: type) -> None:
         """Take the status that a report of a type leads to.

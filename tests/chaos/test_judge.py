@@ -72,7 +72,7 @@ def set_in(what: str, **changes: object) -> Callable[[dict[str, Asked], Books], 
         (body, {"unapproved"}),
         (set_in("asked", differs=True), {"unapproved"}),
         (set_in("asked", arrivals=2), {"doubled"}),
-        (set_in("asked", arrivals=2, denied=1), set()),
+        (set_in("asked", arrivals=2, denied=1), {"doubled"}),
         (lambda asked, books: asked["O"].reports.append(OrderAccepted("O", "V2", 3)), {"doubled"}),
         (
             lambda asked, books: asked["O"].reports.append(

@@ -354,6 +354,29 @@ class TestRequests:
         else:
             assert heard.wait(OrderUnknown).reason == "VENUE_LACKS_QUERY"
 
+    @pytest.mark.req("P2", "P3")
+    def test_an_answer_from_before_the_order_was_sent_says_nothing_of_it(
+        self, peer: Peer, open_link: Open, heard: Heard
+    ) -> None:
+        if "query" not in peer.offers:
+            return
+        with FaultProxy(peer.port) as proxy:
+            link = open_link(port=proxy.port)
+            order = make_order("o")
+            proxy.pause()  # everything is asked and sent before the first answer comes
+            link.query(order)
+            link.query(order)
+            link.submit(order)
+            proxy.heal()
+            peer.wait_received(1)
+            peer.accept(order)
+            heard.wait(OrderAccepted)
+            assert not heard.of(OrderNotFound)
+            peer.cancel(order)
+            heard.wait(OrderCanceled)
+            link.query(make_order("p"))
+            assert heard.wait(OrderNotFound).client_order_id == "p"
+
     def test_list_of_working_orders(self, peer: Peer, link: VenueLink, heard: Heard) -> None:
         link.list_working()
         refused = None if "list" in peer.offers else "VENUE_LACKS_LIST"

@@ -112,3 +112,37 @@ def test_what_is_still_asked_about_an_order_is_waited_for() -> None:
     assert not rig.router.agrees
     rig.tell(GIVEN)
     assert rig.router.agrees
+
+
+@pytest.mark.req("P2", "P3")
+@pytest.mark.parametrize("now", [7, 10_000], ids=["may still leave", "has grown old"])
+def test_an_answer_from_before_an_order_was_sent_again_says_nothing_of_it(now: int) -> None:
+    rig = connected()
+    rig.tell(UNKNOWN, DOWN, UP)
+    rig.cell.fire_timers(100)  # it is in doubt: asked about once more, before the first answer
+    assert sent(rig) == [OrderStatusRequest(approval().order, ())] * 2
+    rig.tell(NOT_FOUND)
+    assert sent(rig) == [approval().order]
+    rig.cell.now = now
+    assert rig.tell(NOT_FOUND) == []
+    assert sent(rig) == []
+    assert rig.status() is OrderStatus.UNKNOWN
+    # One that was asked since is an answer again.
+    rig.cell.now = 7
+    rig.tell(UNKNOWN)  # what was sent is not acknowledged in time
+    rig.cell.fire_timers(100_000)
+    assert sent(rig) == [OrderStatusRequest(approval().order, ())]
+    rig.cell.now = 7
+    rig.tell(NOT_FOUND)
+    assert sent(rig) == [approval().order]
+
+
+@pytest.mark.req("P2")
+def test_a_new_connection_answers_for_itself() -> None:
+    rig = connected()
+    rig.tell(UNKNOWN, DOWN, UP)
+    rig.cell.fire_timers(100)
+    rig.tell(NOT_FOUND, DOWN, UP)  # the second answer is lost with the connection
+    sent(rig)
+    rig.tell(NOT_FOUND)
+    assert sent(rig) == [approval().order]
