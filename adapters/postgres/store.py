@@ -31,7 +31,7 @@ PAGE_ROWS = 256
 TAKE_S = 5.0
 """How long a run may still be held by an engine that has just ended: the server has to notice."""
 TAKE_POLL_S = 0.05
-ANSWER_TIMEOUTS = 2.0
+ANSWER_TIMEOUTS = 1.5
 """Our own deadline, in times ``timeout_s``: a server that hears us keeps its deadline itself, and
 says better what was the matter."""
 _JOURNAL: LiteralString = """

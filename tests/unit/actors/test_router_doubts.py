@@ -34,6 +34,7 @@ def connected() -> Rig:
         ((UNKNOWN,), CANCEL, CANCEL_REFUSED, OrderStatus.UNKNOWN),
         ((ACCEPTED, UNKNOWN), CANCEL, CANCEL_REFUSED, OrderStatus.UNKNOWN),
         ((ACCEPTED, UNKNOWN), MAY_REPLACE, REPLACE_REFUSED, OrderStatus.UNKNOWN),
+        ((fill(4, 4, 6), UNKNOWN), CANCEL, CANCEL_REFUSED, OrderStatus.UNKNOWN),
         # Never acknowledged: whether it has arrived nobody knows.
         ((), CANCEL, CANCEL_REFUSED, OrderStatus.UNKNOWN),
         ((), MAY_REPLACE, REPLACE_REFUSED, OrderStatus.UNKNOWN),
