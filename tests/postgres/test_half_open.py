@@ -58,7 +58,7 @@ def test_a_half_open_database_is_noticed(
     store.commit([Batch(INPUTS[:1], ())])
     getattr(proxy, fault)()
     began = time.monotonic()
-    with pytest.raises(StoreError, match="the database has not answered within 0.75 s"):
+    with pytest.raises(StoreError, match=r"the database has not answered within 0\.75 s"):
         ask(store)
     assert time.monotonic() - began < NOTICED_S
 
