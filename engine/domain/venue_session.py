@@ -54,7 +54,6 @@ class VenueSession:
     def lose(self) -> bool:
         """Note that there is no connection; say whether that is news."""
         was_up, self.is_up = self.is_up, False
-        self.is_listed = False
         self.asked = set()
         return was_up
 

@@ -90,6 +90,8 @@ def test_the_venue_is_asked_for_the_last_time() -> None:
     assert rig.router.agrees
     rig.tell(DOWN)
     assert not rig.router.agrees
+    rig.tell(UP)
+    assert not rig.router.agrees  # the last word was that of another connection
 
 
 @pytest.mark.req("P19")
