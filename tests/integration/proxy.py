@@ -142,7 +142,11 @@ class FaultProxy:
         else:
             server = socket.socket(socket.AF_UNIX)
             server.settimeout(CONNECT_S)
-            server.connect(self.target)
+            try:
+                server.connect(self.target)
+            except OSError:
+                server.close()
+                raise
         server.settimeout(None)
         return server
 
