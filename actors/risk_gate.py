@@ -28,6 +28,7 @@ from engine.domain.commands import (
     SetTradingState,
     SubmitOrder,
 )
+from engine.domain.deliveries import SetFeedState
 from engine.domain.events import (
     OrderCanceled,
     OrderDenied,
@@ -130,6 +131,7 @@ class RiskGate(Actor):
             ReplaceRejected: self.on_replace_rejected,
             SetTradingState: self.on_set_trading_state,
             SetSymbolState: self.on_set_symbol_state,
+            SetFeedState: self.on_set_feed_state,
             KillSwitch: self.on_kill_switch,
             DayEnded: self.on_day_ended,
             **dict.fromkeys((Bar, Trade, Quote), self.on_market),
@@ -429,6 +431,13 @@ class RiskGate(Actor):
         if market is not None and market.is_halted is not command.halted:
             market.is_halted = command.halted
             self.ctx.publish(notices.symbol_state(command, self.ctx.now))
+
+    def on_set_feed_state(self, command: SetFeedState) -> None:
+        """Judge no order by the price of a symbol whose prices do not come, or do so again."""
+        market = self._markets.get(command.symbol)
+        if market is not None and market.is_fed is command.stale:
+            market.is_fed = not command.stale
+            self.ctx.publish(notices.feed_state(command, self.ctx.now))
 
     def on_kill_switch(self, command: KillSwitch) -> None:
         """Halt, cancel everything that works and, if asked to, go flat; only a person resumes."""

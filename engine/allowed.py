@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from engine.domain.risk import SymbolLimits
-
-__all__ = ["allowed", "explain", "inside", "is_leaf"]
+__all__ = ["allowed", "explain", "inside", "is_leaf", "is_section"]
 
 
 def explain(message: str, settings: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:
@@ -69,7 +67,12 @@ def inside(hint: Any, kind: type) -> Any:
 
 def is_leaf(hint: Any) -> bool:
     """Say whether a setting that may be a table may be something else as well."""
-    return not (hint == dict[str, Any] or inside(hint, dict) is SymbolLimits)
+    return not (hint == dict[str, Any] or is_section(inside(hint, dict)))
+
+
+def is_section(hint: Any) -> bool:
+    """Say whether a setting holds others."""
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
 def allowed(hint: Any) -> str:

@@ -22,7 +22,8 @@ def going_lines(going: Going) -> list[str]:
     if going.completed:
         return [f"run {going.name} is complete; this is what came of it"]
     if going.recovered:
-        at = f"{going.recovered:,} of {going.total:,} market events"
+        of = "" if going.total is None else f" of {going.total:,}"
+        at = f"{going.recovered:,}{of} market events"
         return [f"run {going.name} goes on: {at} are behind it"]
     return [f"run {going.name} begins; stop it whenever you like, it goes on from there"]
 

@@ -21,6 +21,7 @@ from engine.domain.commands import (
     SetTradingState,
     StopStrategy,
 )
+from engine.domain.deliveries import Consumed, SetFeedState
 from engine.domain.events import (
     BadAnswer,
     CancelRejected,
@@ -49,7 +50,7 @@ TOLD: Sequence[type[msgspec.Struct]] = (
     BadAnswer, CancelOrder, CancelRejected, ClosePosition, KillSwitch, OrderAccepted,
     OrderCanceled, OrderExpired, OrderFilled, OrderMassStatusRequest, OrderNotFound, OrderRejected,
     OrderReplaced, OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder, ReplaceRejected,
-    SetSymbolState, SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
+    SetFeedState, SetSymbolState, SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
 )  # fmt: skip
 """Types that another cell or an edge may send to the core."""
 
@@ -70,7 +71,7 @@ class _Told(msgspec.Struct, frozen=True, array_like=True, tag=_tag(Told)):
 _KINDS = {_tag(kind): msgspec.msgpack.Decoder(kind) for kind in TOLD}
 _TAGS = {kind: _tag(kind) for kind in TOLD}
 _encoder = msgspec.msgpack.Encoder()
-_Entered = Bar | Trade | Quote | Started | _Told | Ticked | Finished
+_Entered = Bar | Trade | Quote | Started | _Told | Ticked | Finished | Consumed
 _decoder = msgspec.msgpack.Decoder(list[_Entered])
 
 

@@ -20,15 +20,14 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from engine.allowed import allowed, explain, inside, is_leaf
-from engine.domain.risk import SymbolLimits
+from engine.allowed import allowed, explain, inside, is_leaf, is_section
 from engine.errors import ConfigError
 from engine.sections import Config
 
 __all__ = ["Config", "load_config", "parse_settings", "profile_base"]
 
 ENVIRONMENT_PREFIX = "TETRAD_"
-ALIASES = {"DATABASE_URL": "store.url"}
+ALIASES = {"DATABASE_URL": "store.url", "REDIS_URL": "redis.url"}
 """Environment variables that mean a setting under a name of their own."""
 
 
@@ -211,16 +210,17 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
             known = ", ".join(prefix + name for name in hints)
             raise ConfigError(f"{origin}: unknown setting {prefix + key!r}{hint} (known: {known})")
         section = hints[key]
-        if isinstance(section, type) and issubclass(section, msgspec.Struct):
+        if is_section(section):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: {prefix}{key} is a section; set {prefix}{key}.NAME")
             _check_keys(section, value, origin, f"{prefix}{key}.")
-        if prefix + key == "risk.symbols" and isinstance(value, Mapping):
+        entry = inside(section, dict)
+        if is_section(entry) and isinstance(value, Mapping):
             for symbol, own in value.items():
-                name = f"risk.symbols.{symbol}"
+                name = f"{prefix}{key}.{symbol}"
                 if not isinstance(own, Mapping):
                     raise ConfigError(f"{origin}: {name} is a section; set {name}.NAME")
-                _check_keys(SymbolLimits, own, origin, f"{name}.")
+                _check_keys(entry, own, origin, f"{name}.")
 
 
 def _suggestion(prefix: str, key: str, section: Iterable[str]) -> str:

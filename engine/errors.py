@@ -11,6 +11,7 @@
     ├── StrategyError         user code raised; exit code 1, keeps the traceback and the event
     ├── UnavailableError      something outside does not answer; exit code 75, run again
     │   ├── StoreError        the database
+    │   ├── FeedError         the broker that market data comes from
     │   └── VenueError        the venue
     ├── EngineHaltedError     the runtime stopped itself, did not start or is over
     └── InvariantError        a bug of ours: an impossible transition, an unbalanced entry
@@ -84,6 +85,10 @@ class UnavailableError(TetradError):
 
 class StoreError(UnavailableError):
     """The store of a run does not answer or refuses; what it had confirmed is kept."""
+
+
+class FeedError(UnavailableError):
+    """The broker that market data comes from does not answer, or gives no more."""
 
 
 class VenueError(UnavailableError):

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Journal",
     "LatchStore",
+    "MarketFeed",
     "MarketHistory",
+    "MarketPublisher",
     "OmsState",
     "RunHeader",
     "RunRecord",
@@ -117,6 +119,55 @@ class MarketHistory(Protocol):
         Raises:
             KeyError: there is no such symbol.
         """
+
+
+class MarketFeed(Protocol):
+    """Market data as it is published, from a broker; it keeps its connection up itself."""
+
+    def open(self, positions: Mapping[tuple[str, int], int], report: Callable[[Any], None]) -> None:
+        """Read from now on, until :meth:`close`.
+
+        Args:
+            positions: the next offset of each partition, by topic and partition, of a run that
+                goes on; empty where there are none.
+            report: called from the feed's own thread with ``Delivery``, ``SymbolEnded``,
+                ``FeedUp``, ``FeedDown``, ``FeedFailed``. It may wait; that holds up the broker.
+
+        Raises:
+            ConfigError: what is to be read is not there.
+            FeedError: the broker does not answer.
+        """
+
+    def close(self, *, timeout_s: float) -> None:
+        """Stop reading; nothing is reported after it.
+
+        Raises:
+            TimeoutError: the feed's thread did not end within ``timeout_s`` seconds.
+        """
+
+
+class MarketPublisher(Protocol):
+    """A broker to publish market data to."""
+
+    def listeners(self, symbol: str) -> int | None:
+        """Count who would hear of a symbol now; None where what is published is kept."""
+
+    def publish(self, events: Sequence[MarketEvent]) -> None:
+        """Publish events, in order; what is not kept is published when the call returns.
+
+        Raises:
+            FeedError: the broker does not answer.
+        """
+
+    def end(self, symbols: Sequence[str]) -> None:
+        """Say that nothing more will come of symbols; all that was published is kept then.
+
+        Raises:
+            FeedError: the broker does not answer.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection."""
 
 
 class LatchStore(Protocol):

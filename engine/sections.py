@@ -19,14 +19,18 @@ __all__ = [
     "ExecutionConfig",
     "FeedConfig",
     "IndicatorsConfig",
+    "InstrumentConfig",
+    "KafkaConfig",
     "OmsGrpcConfig",
     "OrdersConfig",
+    "RedisConfig",
     "ReportConfig",
     "RetryConfig",
     "RunConfig",
     "StoreConfig",
     "SupervisionConfig",
     "TlsConfig",
+    "TopicsConfig",
     "VenueConfig",
 ]
 
@@ -129,13 +133,114 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How market data files are played to a run in real time.
+    """Where market data comes from in real time.
 
     Attributes:
-        speed: seconds of the data in a real second, or ``"max"``: as fast as it goes.
+        kind: ``files`` plays ``data.paths``; ``redis`` and ``kafka`` listen to a broker.
+        speed: of files: seconds of the data in a real second, or ``"max"``: as fast as it goes.
+        time: of a broker: ``wall`` is the time of day; ``data`` moves with the messages, for a
+            broker to which the past is played.
+        events: of a broker: what it publishes that the run is to have.
+        silent_after: seconds without a message after which the price of a symbol is stale; None
+            for ever. Needs ``time = "wall"``.
+        ahead_max: seconds that a message may be ahead of the clock. Needs ``time = "wall"``.
+        message_max: longest message in bytes; a longer one is a dead letter.
+        unknown_fields: whether a message with a field that nobody knows is a dead letter.
     """
 
+    kind: Literal["files", "redis", "kafka"] = "files"
     speed: Literal["max"] | Annotated[float, Meta(gt=0)] = "max"
+    time: Literal["wall", "data"] = "data"
+    events: Literal["bar", "trade", "quote"] = "bar"
+    silent_after: Annotated[float, Meta(ge=0.1)] | None = None
+    ahead_max: Annotated[float, Meta(ge=0)] = 60.0
+    message_max: Annotated[int, Meta(ge=64, le=1_000_000)] = 65_536
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+
+
+class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a lost connection is tried again. Orders are never sent again.
+
+    Attributes:
+        max_attempts: attempts in a row after which every further failure is reported; it goes on
+            all the same.
+        backoff_ms: milliseconds from one attempt to the next, doubled each time up to 10,000.
+    """
+
+    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    backoff_ms: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+
+class InstrumentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An instrument that market data files say nothing about; None takes that of ``data``.
+
+    Attributes:
+        price_decimals: digits of its prices; 2 when ``data.price_decimals`` is None too.
+        quantity_decimals: digits of its quantities; 0 when ``data.quantity_decimals`` is None too.
+        tick_size: its price step; one unit of the last digit when nobody says.
+        multiplier: currency value of one price point of one unit.
+        sector: for concentration limits and reports.
+        calendar: its trading calendar.
+    """
+
+    price_decimals: Annotated[int, Meta(ge=0, le=9)] | None = None
+    quantity_decimals: Annotated[int, Meta(ge=0, le=8)] | None = None
+    tick_size: Annotated[float, Meta(gt=0)] | None = None
+    multiplier: Annotated[int, Meta(ge=1)] = 1
+    sector: str | None = None
+    calendar: str | None = None
+
+
+class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Redis server that market data and sessions come from.
+
+    Attributes:
+        url: also ``REDIS_URL``; ``rediss://`` encrypts.
+        timeout: seconds that it may take to connect or to answer; one that says nothing for as
+            long is taken for gone.
+        retry: how a lost connection is tried again.
+    """
+
+    url: Annotated[str, Meta(pattern="^(redis|rediss|unix)://")] = "redis://localhost:6379"
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
+    retry: RetryConfig = RetryConfig()
+
+
+class TopicsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Names of topics.
+
+    Attributes:
+        market_data: bars.
+        market_trades: trades.
+        market_quotes: quotes.
+    """
+
+    market_data: str = "market_data"
+    market_trades: str = "market_trades"
+    market_quotes: str = "market_quotes"
+
+
+class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Kafka cluster that market data comes from.
+
+    Attributes:
+        bootstrap_servers: where to find it, ``host:port`` with commas between.
+        consumer_group: names the reader to the brokers; progress is kept with the run, not there.
+        topics: names of topics.
+        start: where a run that has read nothing yet begins: with what is there, or what comes.
+        on_lost: messages that the brokers no longer have when the run gets to them end it
+            (``halt``), or make every price stale until a new one comes (``skip``).
+        timeout: seconds that a broker may take to answer when the run starts.
+        options: further settings of librdkafka, such as those of security.
+    """
+
+    bootstrap_servers: Annotated[str, Meta(min_length=1)] = "localhost:9092"
+    consumer_group: Annotated[str, Meta(min_length=1)] = "strategy-worker"
+    topics: TopicsConfig = TopicsConfig()
+    start: Literal["latest", "earliest"] = "latest"
+    on_lost: Literal["halt", "skip"] = "halt"
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    options: dict[str, str | int | float | bool] = {}
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,19 +290,6 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     html: bool = True
 
 
-class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a lost connection is tried again. Orders are never sent again.
-
-    Attributes:
-        max_attempts: attempts in a row after which every further failure is reported; it goes on
-            all the same.
-        backoff_ms: milliseconds from one attempt to the next, doubled each time up to 10,000.
-    """
-
-    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 3
-    backoff_ms: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
-
-
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encryption of a connection; certificates and keys are PEM files.
 
@@ -243,6 +335,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         profile: name of the shipped profile this one started from.
         strategy: parameter values of the strategy, by name.
+        instruments: what is known of instruments that no file describes, by symbol.
     """
 
     profile: str
@@ -257,6 +350,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     supervision: SupervisionConfig = SupervisionConfig()
     run: RunConfig = RunConfig()
     feed: FeedConfig = FeedConfig()
+    instruments: dict[str, InstrumentConfig] = {}
+    redis: RedisConfig = RedisConfig()
+    kafka: KafkaConfig = KafkaConfig()
     store: StoreConfig = StoreConfig()
     venue: VenueConfig = VenueConfig()
     execution: ExecutionConfig = ExecutionConfig()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from engine.domain import wire_time
 from engine.domain.money import to_units
 
 __all__ = ["epoch_ns", "units", "words"]
 
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _WORDS_MAX = 1_000
-_SCALES = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 
 
 def units(text: str, decimals: int) -> int:
@@ -33,16 +33,10 @@ def words(text: str, otherwise: str) -> str:
 def epoch_ns(stamp: int, now: int) -> int:
     """Read a timestamp of ``order.OrderService``, whose unit the contract leaves open.
 
-    Seconds, milliseconds, microseconds and nanoseconds since 1970 lie three digits apart, so the
-    size tells them.
-
     Args:
         stamp: as it came.
         now: UTC nanoseconds; given back when the stamp is not above zero.
     """
     if stamp <= 0:
         return now
-    for below, scale in _SCALES:
-        if stamp < below:
-            return stamp * scale
-    return stamp
+    return wire_time.epoch_ns(stamp)

@@ -118,14 +118,15 @@ class Market:
         is_stale: whether it waits to be marked, for a price inside the band.
         bids: prices of own working buy limit orders, ascending (``asks`` likewise of sells).
         is_halted: whether trading in it is halted.
+        is_fed: whether its prices come; when not, the latest is too old for any order.
         is_watched: whether its market events are heard.
         warned: whether the size of the position has been warned about.
     """
 
     __slots__ = (
         "_resting", "all", "asks", "bids", "bounds", "exposures", "fine", "grant", "high",
-        "instrument", "is_halted", "is_stale", "is_watched", "lane", "low", "px", "sector", "seen",
-        "warned", "worst_qty",
+        "instrument", "is_fed", "is_halted", "is_stale", "is_watched", "lane", "low", "px",
+        "sector", "seen", "warned", "worst_qty",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, bounds: SymbolBounds, fine: int) -> None:
@@ -146,6 +147,7 @@ class Market:
         self.asks: list[int] = []
         self._resting: dict[str, tuple[list[int], list[int]]] = {}
         self.is_halted = False
+        self.is_fed = True
         self.is_watched = False
         self.warned = False
 

@@ -7,6 +7,7 @@ CRITICAL is a limit reached and acted upon.
 from __future__ import annotations
 
 from engine.domain.commands import ClosePosition, SetSymbolState
+from engine.domain.deliveries import SetFeedState
 from engine.domain.events import RiskEvent, Severity
 from engine.domain.latch import Hold, TradingState
 from engine.domain.orders import Order
@@ -15,6 +16,7 @@ from engine.domain.risk_book import MARGIN_CALL, Reached
 
 __all__ = [
     "denied",
+    "feed_state",
     "guarded",
     "held",
     "loss_near",
@@ -150,6 +152,22 @@ def symbol_state(command: SetSymbolState, now: int) -> RiskEvent:
         limit=None,
         action_taken=f"SYMBOL_{verb.upper()}",
         description=f"Trading in {command.symbol} is {verb}.",
+        ts_event=now,
+    )
+
+
+def feed_state(command: SetFeedState, now: int) -> RiskEvent:
+    """Tell that prices of a symbol do not come, or do so again."""
+    what = "does not come: its price is stale" if command.stale else "comes again"
+    return RiskEvent(
+        event_type=command.reason,
+        severity=Severity.WARNING if command.stale else Severity.INFO,
+        strategy_id=None,
+        symbol=command.symbol,
+        value=0.0,
+        limit=None,
+        action_taken="SYMBOL_STALE" if command.stale else "SYMBOL_FED",
+        description=f"Market data of {command.symbol} {what}.",
         ts_event=now,
     )
 

@@ -60,6 +60,10 @@ class Reached(NamedTuple):
     limit: float | None
 
 
+LOST_AGE = 2**63 - 1
+"""Age of a price that may have been followed by others unheard, in nanoseconds."""
+
+
 class RiskBook:
     """The state behind every verdict on one account.
 
@@ -134,7 +138,7 @@ class RiskBook:
                 order.order_qty,
                 0 if order.limit_px is None else through_ppm(order, px),
                 px,
-                now - event.ts_event,
+                now - event.ts_event if market.is_fed else LOST_AGE,
                 crossed_px(order, market) if market.asks or market.bids else 0,
                 *self.throttle.measure(order, now),
                 *book.measure(order, exposure, exempt, (held.buys, held.sells)),

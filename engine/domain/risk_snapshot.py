@@ -36,6 +36,7 @@ class MarketState(msgspec.Struct, frozen=True, array_like=True):
     quantities: dict[str, int]
     is_halted: bool
     warned: bool
+    is_fed: bool
 
 
 class RiskSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="risk_snapshot"):
@@ -89,7 +90,11 @@ def take(book: RiskBook, now: int) -> RiskSnapshot:
             name: total.equity - _held(book, name) for name, total in exposure.strategies.items()
         },
         margin_called=exposure.account.maintenance_ppm != book.bound.maintenance_ppm,
-        markets=[_state(m) for m in exposure.markets.values() if m.exposures or m.is_halted],
+        markets=[
+            _state(m)
+            for m in exposure.markets.values()
+            if m.exposures or m.is_halted or not m.is_fed
+        ],
         reservations=[
             ReservationState(r.order, r.order_qty, r.px, r.cum_qty, list(r.pending or ()))
             for r in book.reservations.orders.values()
@@ -116,8 +121,13 @@ def _held(book: RiskBook, strategy_id: str) -> int:
 def _state(market: Market) -> MarketState:
     quantities = {name: e.quantity for name, e in market.exposures.items() if e.quantity}
     return MarketState(
-        market.instrument.symbol, market.px, quantities, market.is_halted, market.warned
-    )
+        market.instrument.symbol,
+        market.px,
+        quantities,
+        market.is_halted,
+        market.warned,
+        market.is_fed,
+    )  # fmt: skip
 
 
 def restore(book: RiskBook, snapshot: RiskSnapshot) -> None:
@@ -132,6 +142,7 @@ def restore(book: RiskBook, snapshot: RiskSnapshot) -> None:
     for state in snapshot.markets:
         market = exposure.markets[state.symbol]
         market.px, market.is_halted, market.warned = state.px, state.is_halted, state.warned
+        market.is_fed = state.is_fed
         for name, quantity in state.quantities.items():
             held = exposure.exposure(market, name)
             held.quantity = quantity

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.domain.deliveries import Consumed, Fed
 from engine.domain.market import MarketEvent
 from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.actor import Actor
 from engine.runtime.cell import MARKET_TYPES, NEVER, Cell, Routes
 from engine.runtime.clock import Clock
+from engine.runtime.controls import OWN, Finish, Question, Start, Tick, TickLetter, content_of
 from engine.runtime.inputs import Finished, Input, Started, Ticked, Told
 from engine.runtime.mailbox import Mailbox, MailboxRules
 from engine.runtime.supervision import (
@@ -34,7 +36,7 @@ from engine.runtime.supervision import (
     trace,
 )
 
-__all__ = ["CellLoop", "CellSpec", "Finish", "Question", "Run", "Start"]
+__all__ = ["CellLoop", "CellSpec", "Run"]
 
 BATCH_MAX = 1024
 """Messages handled before the actors are told of a batch though more are waiting."""
@@ -97,43 +99,6 @@ class Run:
             mailbox.release()
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Run ``on_start``; it is asked, so that a failure reaches whoever starts the engine."""
-
-    ts: int
-    """Time at which the actors start, UTC nanoseconds."""
-
-
-class Tick:
-    """A timer is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Handle nothing after this and end."""
-
-    closing: bool
-    """Whether it ends for good: due timers fire and ``on_stop`` runs. Otherwise it only leaves
-    off, in the state that a kill leaves behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A message whose handler's result goes back to an edge."""
-
-    actor: str
-    message: Any
-
-
-class _TickLetter:
-    __slots__ = ("message", "reply_to")
-
-    def __init__(self) -> None:
-        self.message = Tick()
-        self.reply_to = None
-
-
 class CellLoop:
     """Handles the messages of one cell; all but what is said to be for any thread in its own.
 
@@ -156,7 +121,7 @@ class CellLoop:
         self.mailbox = Mailbox(
             spec.mailbox,
             run.clock,
-            tick=_TickLetter(),
+            tick=TickLetter(),
             refused=self.refuse,
             overrun=self._overrun,
         )
@@ -168,12 +133,14 @@ class CellLoop:
         self._busy_since = 0
         self._unbatched = 0
         self._early: deque[Any] = deque()
+        self._opens_with_events = False
         self._replaying = False
         self._tap = spec.tap
         self._budget = None if spec.restart is None else RestartBudget(spec.restart)
         self._cell = self._make_cell(actors)
         self._receive: Mapping[type, Callable[[Any], Any]] = {
             **dict.fromkeys(MARKET_TYPES, self._on_market),
+            Fed: self._on_fed,
             tuple: self._on_parcel,
             Tick: self._on_tick,
             Start: self._on_start,
@@ -261,6 +228,32 @@ class CellLoop:
             if self._run.ending:
                 return
 
+    def _on_fed(self, fed: Fed) -> None:
+        """Handle a delivery as one: what became of it is kept with the events, or neither is."""
+        if self._run.ending:
+            self.refuse(fed, "ENDED")
+            return
+        if self._opens_with_events and fed.events and self.state is not CellState.RUNNING:
+            self._open(fed.events[0].ts_event)
+            self._catch_up()
+        if self.state is not CellState.RUNNING:
+            self._early.append(fed)
+            return
+        # Cut short, it does not count as read: what is left comes again.
+        if self._take_all(fed.events) and self._tap is not None:
+            self._tap(fed.consumed)
+        self._unbatched += len(fed.events)
+
+    def _take_all(self, events: Iterable[MarketEvent]) -> bool:
+        run, tap = self._run, self._tap
+        for event in events:
+            if run.ending:
+                return False
+            if tap is not None:
+                tap(event)
+            self._take_in(event)
+        return True
+
     def _on_parcel(self, parcel: tuple[str, Any, int]) -> None:
         if self.state is not CellState.RUNNING:
             self._early.append(parcel)
@@ -305,6 +298,9 @@ class CellLoop:
         if self.spec.history is not None:
             self._replay(self.spec.history())
         if self.state is not CellState.RUNNING:
+            if start.ts is None:
+                self._opens_with_events = True
+                return
             self._open(start.ts)
         self._catch_up()
 
@@ -318,6 +314,7 @@ class CellLoop:
             Told: lambda told: self._on_parcel((told.actor, told.message, told.ts)),
             Ticked: lambda ticked: cell.fire_timers(ticked.ts + 1),
             Finished: lambda finished: self._close(finished.ts),
+            Consumed: lambda consumed: None,
         }
         for number, entered in enumerate(history):
             handle[type(entered)](entered)
@@ -403,7 +400,7 @@ class CellLoop:
                 message, error = None, next_error
 
     def _fail(self, message: Any, error: BaseException, state: CellState) -> None:
-        content = _content(message)
+        content = content_of(message)
         actor, content = self._cell.failed or (self.spec.name, content)
         dead = self._run.dead
         if content is not None:
@@ -447,7 +444,7 @@ class CellLoop:
             actor, message, _ = message
         elif isinstance(message, Question):
             actor, message = message.actor, message.message
-        elif type(message) in _OWN:
+        elif type(message) in OWN:
             return
         self._run.dead.add(DeadLetter(message, actor, reason))
 
@@ -455,7 +452,7 @@ class CellLoop:
         """Halt the engine: a message that must not be lost found no room; for any thread."""
         self.refuse(message, "MAILBOX_FULL")
         self._run.end()
-        content = _content(message)
+        content = content_of(message)
         rules = self.spec.mailbox
         error = EngineHaltedError(
             f"no room for {type(content).__name__} in the mailbox of {rules.capacity} within "
@@ -481,14 +478,3 @@ class CellLoop:
             waits=mailbox.waits,
             restarts=0 if self._budget is None else self._budget.restarts,
         )
-
-
-_OWN = frozenset({Tick, Start, Finish})
-
-
-def _content(message: Any) -> Any:
-    if type(message) is tuple:
-        return message[1]
-    if isinstance(message, Question):
-        return message.message
-    return None if type(message) in _OWN else message

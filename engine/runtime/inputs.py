@@ -1,7 +1,8 @@
 """What enters a cell besides market events, as it is kept to be replayed.
 
 A cell is a sequential machine: the same inputs in the same order bring a new one to the same
-state. A market event is an input as it stands; the others are these.
+state. A market event is an input as it stands, and so is what became of a delivery
+(:class:`~engine.domain.deliveries.Consumed`), which changes nothing; the others are these.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from engine.domain.deliveries import Consumed
 from engine.domain.market import Bar, Quote, Trade
 
 __all__ = ["Batch", "Finished", "Input", "Started", "Ticked", "Told"]
@@ -51,7 +53,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="fini
     ts: int
 
 
-Input = Bar | Trade | Quote | Started | Told | Ticked | Finished
+Input = Bar | Trade | Quote | Started | Told | Ticked | Finished | Consumed
 """Everything that can enter a cell."""
 
 

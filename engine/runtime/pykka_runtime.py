@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pykka
 
+from engine.domain.deliveries import Fed
 from engine.domain.market import MarketEvent
 from engine.errors import EngineHaltedError, InvariantError
 from engine.runtime.cell import MARKET_TYPES, Routes
 from engine.runtime.clock import Clock
-from engine.runtime.hosting import CellLoop, CellSpec, Finish, Question, Run, Start
+from engine.runtime.controls import Finish, Question, Start
+from engine.runtime.hosting import CellLoop, CellSpec, Run
 from engine.runtime.mailbox import Mailbox
 from engine.runtime.supervision import (
     CellFailed,
@@ -39,7 +41,7 @@ from engine.runtime.supervision import (
     Supervisor,
 )
 
-__all__ = ["CellSpec", "PykkaRuntime", "StopReport"]
+__all__ = ["CellSpec", "PykkaRuntime", "StopReport", "whole_cell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,7 @@ class PykkaRuntime:
             for actor in actors:
                 kinds = frozenset(actor.handlers()) & frozenset(policies)
                 self._addresses[actor.name] = _Address(loop, kinds)
-            self._addresses[_gate_of(name)] = _Address(loop, frozenset(MARKET_TYPES))
+            self._addresses[whole_cell(name)] = _Address(loop, frozenset((*MARKET_TYPES, Fed)))
             for kind, names in routes.items():
                 if kind not in policies and any(homes.get(to) == name for to in names):
                     raise InvariantError(
@@ -155,12 +157,16 @@ class PykkaRuntime:
 
     # Life.
 
-    def start(self, *, timeout_s: float, at: int | None = None) -> None:
+    def start(
+        self, *, timeout_s: float, at: int | None = None, with_events: Collection[str] = ()
+    ) -> None:
         """Start every cell and run every ``on_start``, cell by cell, in order.
 
         Args:
             timeout_s: how long it may take, seconds; handling a cell's history is part of it.
             at: the time of the cells then, UTC nanoseconds; the clock's when None.
+            with_events: cells whose actors start with the first delivery that has events, at the
+                time of its first; what comes before waits.
 
         Raises:
             EngineHaltedError: a cell did not start in time, or its ``on_start`` raised (then that
@@ -169,10 +175,11 @@ class PykkaRuntime:
         if self._refs:
             raise InvariantError("a runtime is started once")
         limit = time.monotonic() + timeout_s
-        start = Start(self._run.clock.now() if at is None else at)
+        now = self._run.clock.now() if at is None else at
         self._refs = {loop: CellActor.start(loop) for loop in self._loops}
         for loop, ref in self._refs.items():
             try:
+                start = Start(None if loop.spec.name in with_events else now)
                 ref.ask(start, timeout=max(0.0, limit - time.monotonic()))
             except (EngineHaltedError, pykka.Timeout) as error:
                 self._run.end()
@@ -339,7 +346,8 @@ class PykkaRuntime:
 _GATE = "@"
 
 
-def _gate_of(cell: str) -> str:
+def whole_cell(cell: str) -> str:
+    """Give the name under which a market event, or a delivery of them, is sent to all of a cell."""
     return f"{_GATE}{cell}"
 
 
@@ -354,6 +362,6 @@ def _seen_from(cell: str, routes: Routes, homes: Mapping[str, str]) -> Routes:
         if unknown:
             raise InvariantError(f"{kind.__name__} is routed to {unknown[0]!r}, in no cell")
         if kind in MARKET_TYPES:
-            names = [n if homes[n] == cell else _gate_of(homes[n]) for n in names]
+            names = [n if homes[n] == cell else whole_cell(homes[n]) for n in names]
         seen[kind] = tuple(dict.fromkeys(names))
     return seen

@@ -12,18 +12,20 @@ from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
+from adapters.memory.tape import Tape
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
 from adapters.postgres.store import PostgresStore, connect
 from engine.codec import TOLD
 from engine.config import Config
 from engine.domain.commands import KillSwitch, OrderMassStatusRequest
+from engine.domain.deliveries import Fed
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
-from engine.domain.market import Bar, Quote, Trade
+from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.orders import TERMINAL, OrderStatus
 from engine.errors import EngineHaltedError, InvariantError
-from engine.ports import LatchStore, RunStore
+from engine.ports import LatchStore, MarketHistory, RunStore
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.runtime.clock import Clock
@@ -33,6 +35,7 @@ from engine.runtime.pykka_runtime import CellSpec, PykkaRuntime
 from engine.runtime.supervision import Role
 from engine.sections import StoreConfig
 from engine.wiring.core import ROUTER, latch_store
+from engine.wiring.feeds import CORE
 
 __all__ = [
     "ARCHIVE",
@@ -40,6 +43,7 @@ __all__ = [
     "ask_for_the_last_time",
     "build_runtime",
     "migrate_store",
+    "new_tape",
     "open_store",
     "run_latch",
     "unsettled",
@@ -115,6 +119,17 @@ def migrate_store(config: Config) -> list[str]:
         return [file.name for file in migrate(connection)]
 
 
+def new_tape(
+    kind: type, events: Iterable[MarketEvent], instruments: Sequence[Instrument]
+) -> MarketHistory:
+    """Make a history of events that came from a broker.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return Tape(kind, events, instruments)
+
+
 def run_latch(config: Config, held: Mapping[str, Hold]) -> LatchStore:
     """Give the store of the trading state for a run that began with ``held``."""
     return BegunLatchStore(held, latch_store(config))
@@ -126,10 +141,11 @@ def build_runtime(
     table: Routes,
     store: RunStore,
     *,
-    instruments: Mapping[str, Instrument],
+    instruments: Sequence[Instrument],
     clock: Clock,
     history: Callable[[], Iterable[Input]],
     recovered: Callable[[], None],
+    feed: Sequence[CellSpec],
     run_name: str,
     over: bool = False,
 ) -> PykkaRuntime:
@@ -140,10 +156,11 @@ def build_runtime(
         core: the actors of the trading core; its recorder sends batches to ``ARCHIVIST``.
         table: who hears what.
         store: where the run is kept.
-        instruments: what can be traded, by symbol.
+        instruments: what can be traded.
         clock: the time outside.
         history: gives what entered the core before.
         recovered: called when the core has handled that; it may raise.
+        feed: cells that market data comes through; they start last and stop first.
         run_name: the run, which is who we are at a venue outside.
         over: the run is complete and only looked at: no venue may tell it anything more.
     """
@@ -154,11 +171,11 @@ def build_runtime(
     archivist = Archivist(ARCHIVIST, store=store, venue=None if is_simulated else GATEWAY)
     kept: dict[type, Overflow] = dict.fromkeys((Batch, *REQUESTS), Overflow.HALT)
     overflow = dict.fromkeys((*table, *RECORDED, *TOLD), Overflow.HALT)
-    overflow |= dict.fromkeys((Bar, Trade, Quote), Overflow.WAIT)
+    overflow |= dict.fromkeys((Bar, Trade, Quote, Fed), Overflow.WAIT)
     cells = [
         _cell(ARCHIVE, [archivist], ARCHIVE_CAPACITY, kept),
         _cell(
-            "core",
+            CORE,
             core,
             CORE_CAPACITY,
             overflow,
@@ -166,6 +183,7 @@ def build_runtime(
             history=history,
             recovered=recovered,
         ),
+        *feed,
     ]
     started: list[PykkaRuntime] = []
     if not is_simulated:
@@ -174,7 +192,8 @@ def build_runtime(
             with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
                 started[0].tell(ROUTER, event)
 
-        gateway = _gateway(config, instruments, report, clock, run_name)
+        by_symbol = {each.symbol: each for each in instruments}
+        gateway = _gateway(config, by_symbol, report, clock, run_name)
         # First, so that it is the last to stop: what the archive lets go must still leave.
         cells.insert(0, _cell(GATEWAY, [gateway], ARCHIVE_CAPACITY, kept))
     runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)

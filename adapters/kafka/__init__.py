@@ -1,0 +1,1 @@
+"""Kafka: market data from topics."""

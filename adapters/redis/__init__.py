@@ -1,0 +1,1 @@
+"""Redis: market data by pub/sub, and the names of its channels."""

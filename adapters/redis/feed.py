@@ -1,0 +1,129 @@
+"""Market data from Redis channels (pub/sub).
+
+A thread of its own reads; it hands on all that is there at once. Redis keeps nothing for who does
+not listen, and a connection that is gone without a word looks like a quiet one, so the server is
+asked for a sign of life and taken for gone when it gives none.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.client import PubSub
+
+from adapters.redis.channels import CONTROL
+from adapters.redis.client import active_symbols, connect
+from engine.domain.deliveries import Delivery, FeedDown, FeedUp, Raw, SymbolEnded
+from engine.sections import RedisConfig
+
+__all__ = ["RedisFeed"]
+
+BATCH_MAX = 256
+"""Messages handed on at once."""
+PINGS = 3
+"""Signs of life asked for within the time that silence may last."""
+BACKOFF_MAX_S = 10.0
+SUBSCRIBE_MAX = 500
+"""Channels named in one command."""
+
+
+class RedisFeed:
+    """Listens to channels, for one run.
+
+    Args:
+        config: the server.
+        channels: channels of market data.
+        symbols: what is traded.
+    """
+
+    def __init__(
+        self, config: RedisConfig, *, channels: Sequence[str], symbols: Sequence[str]
+    ) -> None:
+        self._config = config
+        self._channels = [*channels, CONTROL]
+        self._symbols = set(symbols)
+        self._active: set[str] = set()
+        self._report: Callable[[Any], None] = lambda message: None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="redis-feed", daemon=True)
+
+    def open(self, positions: Mapping[tuple[str, int], int], report: Callable[[Any], None]) -> None:
+        """Listen from now on; there are no positions to go on from."""
+        self._report = report
+        self._thread.start()
+
+    def close(self, *, timeout_s: float) -> None:
+        """Stop listening.
+
+        Raises:
+            TimeoutError: the thread did not end in time.
+        """
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                raise TimeoutError(f"the Redis feed did not end within {timeout_s:g} s")
+
+    def _run(self) -> None:
+        backoff_s = self._config.retry.backoff_ms / 1000
+        wait_s = backoff_s
+        while not self._closing.is_set():
+            client = connect(self._config)
+            try:
+                self._reconcile(client)
+                with PubSub(client.connection_pool) as pubsub:
+                    self._subscribe(pubsub)
+                    self._report(FeedUp())
+                    wait_s = backoff_s
+                    self._listen(pubsub)
+            except (redis.RedisError, OSError) as error:
+                self._report(FeedDown("FEED_DOWN", " ".join(str(error).split())))
+            finally:
+                client.close()
+            self._closing.wait(wait_s)
+            wait_s = min(2 * wait_s, BACKOFF_MAX_S)
+
+    def _reconcile(self, client: redis.Redis) -> None:
+        """See which sessions have ended while nobody listened."""
+        active = self._symbols.intersection(active_symbols(client))
+        for symbol in sorted(self._active - active):
+            self._report(SymbolEnded(symbol))
+        self._active |= active
+
+    def _subscribe(self, pubsub: PubSub) -> None:
+        for start in range(0, len(self._channels), SUBSCRIBE_MAX):
+            pubsub.subscribe(*self._channels[start : start + SUBSCRIBE_MAX])
+        limit = time.monotonic() + self._config.timeout
+        for _ in self._channels:
+            if pubsub.get_message(timeout=max(0.0, limit - time.monotonic())) is None:
+                raise redis.TimeoutError("the subscription is not confirmed")
+
+    def _listen(self, pubsub: PubSub) -> None:
+        timeout_s = self._config.timeout
+        pause_s = timeout_s / PINGS
+        heard = asked = time.monotonic()
+        batch: list[Raw] = []
+        get = pubsub.get_message
+        while not self._closing.is_set():
+            # What is there is taken before anything is handed on.
+            message = get(timeout=0.0 if batch else pause_s)
+            if message is not None:
+                if message["type"] == "message":
+                    batch.append((message["channel"].decode(), -1, -1, message["data"]))
+                    if len(batch) < BATCH_MAX:
+                        continue
+                heard = time.monotonic()
+            if batch:
+                self._report(Delivery(tuple(batch)))
+                batch.clear()
+                heard = time.monotonic()
+            now = time.monotonic()
+            if now - heard > timeout_s:
+                raise redis.TimeoutError(f"no sign of life for {timeout_s:g} s")
+            if now - asked >= pause_s:
+                pubsub.ping()
+                asked = now
