@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from engine.cli_db import db
+from engine.cli_feed import dead_letters, publish
 from engine.cli_oms import oms
 from engine.cli_risk import printable, risk
 from engine.cli_summary import alarm_line, going_lines, summary_lines
@@ -55,6 +56,8 @@ _REFERENCE = (
 app.command(risk)
 app.command(db)
 app.command(oms)
+app.command(publish)
+app.command(dead_letters)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[

@@ -149,6 +149,20 @@ class MarketFeed(Protocol):
 class MarketPublisher(Protocol):
     """A broker to publish market data to."""
 
+    def begin(self, symbols: Sequence[str]) -> None:
+        """Say that symbols have a running session, where anybody can be told.
+
+        Raises:
+            FeedError: the broker does not answer.
+        """
+
+    def send(self, topic: str, content: bytes) -> None:
+        """Publish one message as it stands.
+
+        Raises:
+            FeedError: the broker does not answer.
+        """
+
     def listeners(self, symbol: str) -> int | None:
         """Count who would hear of a symbol now; None where what is published is kept."""
 

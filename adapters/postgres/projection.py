@@ -15,7 +15,9 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.types.json import Jsonb
 
+from adapters.postgres.dead_letters import write_consumed
 from engine.domain.commands import OrderApproved
+from engine.domain.deliveries import Consumed
 from engine.domain.events import (
     OrderAccepted,
     OrderCanceled,
@@ -173,12 +175,17 @@ class Projection:
     def apply(self, cursor: psycopg.Cursor, inputs: Iterable[Any], events: Iterable[Any]) -> None:
         """Write the rows of events, in order, in the transaction that is open."""
         ts, changed = 0, False
+        consumed = []
         for entered in inputs:
-            if type(entered) in _MARKET:
+            if type(entered) is Consumed:
+                consumed.append(entered)
+            elif type(entered) in _MARKET:
                 ts = entered.ts_event
                 self._prices[entered.symbol] = (
                     entered.close_px if type(entered) is Bar else entered.last_px
                 )
+        if consumed:
+            write_consumed(cursor, self._run_name, consumed)
         for event in events:
             write = self._write.get(type(event))
             if write is not None:

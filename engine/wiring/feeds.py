@@ -20,7 +20,7 @@ from engine.domain.market_wire import MarketReader
 from engine.domain.money import to_units
 from engine.domain.wire_time import timeframe_ns
 from engine.errors import ConfigError
-from engine.ports import MarketFeed
+from engine.ports import MarketFeed, MarketPublisher
 from engine.runtime.clock import Clock
 from engine.runtime.hosting import CellSpec
 from engine.runtime.mailbox import MailboxRules, Overflow
@@ -28,7 +28,15 @@ from engine.runtime.pykka_runtime import whole_cell
 from engine.runtime.supervision import Role
 from engine.wiring.core import GATE, KIND_TYPES
 
-__all__ = ["CORE", "INGEST", "build_ingest", "feed_instruments", "feed_state", "open_feed"]
+__all__ = [
+    "CORE",
+    "INGEST",
+    "build_ingest",
+    "feed_instruments",
+    "feed_state",
+    "open_feed",
+    "open_publisher",
+]
 
 CORE = "core"
 INGEST = "ingest"
@@ -100,6 +108,23 @@ def open_feed(config: Config, instruments: Sequence[Instrument]) -> MarketFeed:
     from adapters.kafka.feed import KafkaFeed
 
     return KafkaFeed(config.kafka, topics=list(_topics(config, [])))
+
+
+def open_publisher(config: Config) -> MarketPublisher:
+    """Make a publisher to the broker that a profile listens to.
+
+    Raises:
+        ConfigError: it listens to none.
+    """
+    if config.feed.kind == "files":
+        raise ConfigError("no broker: set feed.kind to redis or kafka")
+    if config.feed.kind == "redis":
+        from adapters.redis.publisher import RedisPublisher
+
+        return RedisPublisher(config.redis, kind=config.feed.events)
+    from adapters.kafka.publisher import KafkaPublisher
+
+    return KafkaPublisher(config.kafka, topic=next(iter(_topics(config, []))))
 
 
 def _topics(config: Config, symbols: Sequence[str]) -> Mapping[str, str | None]:

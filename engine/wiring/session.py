@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from actors.archivist import REQUESTS, Archivist
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
@@ -44,6 +46,7 @@ __all__ = [
     "build_runtime",
     "migrate_store",
     "new_tape",
+    "open_database",
     "open_store",
     "run_latch",
     "unsettled",
@@ -117,6 +120,22 @@ def migrate_store(config: Config) -> list[str]:
         connect(conninfo, timeout_s=config.store.timeout) as connection,
     ):
         return [file.name for file in migrate(connection)]
+
+
+@contextmanager
+def open_database(config: Config) -> Iterator[psycopg.Connection]:
+    """Reach the database of a profile, its schema up to date.
+
+    Raises:
+        ConfigError: there can be no server here, or the schema is of a newer engine.
+        StoreError: the database does not answer.
+    """
+    with (
+        _database(config.store) as conninfo,
+        connect(conninfo, timeout_s=config.store.timeout) as connection,
+    ):
+        migrate(connection)
+        yield connection
 
 
 def new_tape(
