@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -27,7 +28,7 @@ def publish(
     *,
     wait_s: float,
     progress: Callable[[int, int], None] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    stop: threading.Event | None = None,
 ) -> int:
     """Publish the market data of a profile to its broker; give how many events there were.
 
@@ -36,7 +37,7 @@ def publish(
         wait_s: how long a listener is waited for, seconds, where nothing is kept for one who
             comes later; 0 does not wait.
         progress: called with (events published, events in all) now and then.
-        sleep: waits for a number of seconds.
+        stop: ends it early when it is set; the symbols are then not ended.
 
     Raises:
         InputError: no broker is named, or the data cannot be used.
@@ -52,16 +53,18 @@ def publish(
     try:
         symbols = [each.symbol for each in history.instruments]
         publisher.begin(symbols)
-        _await_listener(publisher, symbols[0], wait_s, sleep)
-        count = _play(config, history, publisher, progress, sleep)
-        publisher.end(symbols)
+        stopped = threading.Event() if stop is None else stop
+        _await_listener(publisher, symbols[0], wait_s, stopped)
+        count = _play(config, history, publisher, progress, stopped)
+        if count == history.rows:
+            publisher.end(symbols)
     finally:
         publisher.close()
     return count
 
 
 def _await_listener(
-    publisher: MarketPublisher, symbol: str, wait_s: float, sleep: Callable[[float], None]
+    publisher: MarketPublisher, symbol: str, wait_s: float, stopped: threading.Event
 ) -> None:
     limit = time.monotonic() + wait_s
     while wait_s and publisher.listeners(symbol) == 0:
@@ -70,7 +73,8 @@ def _await_listener(
                 f"nobody has listened to {symbol} within {wait_s:g} s: start the engine first, or "
                 "publish to nobody with --wait 0"
             )
-        sleep(LOOK_S)
+        if stopped.wait(LOOK_S):
+            return
 
 
 def _play(
@@ -78,7 +82,7 @@ def _play(
     history: MarketHistory,
     publisher: MarketPublisher,
     progress: Callable[[int, int], None] | None,
-    sleep: Callable[[float], None],
+    stopped: threading.Event,
 ) -> int:
     speed, count = config.feed.speed, 0
     began = time.monotonic_ns()
@@ -86,7 +90,9 @@ def _play(
     while batch := list(islice(events, BATCH if speed == "max" else 1)):
         if not isinstance(speed, str):
             due = (batch[0].ts_event - history.ts_first) / speed
-            sleep(max(0.0, (began + due - time.monotonic_ns()) / _NS))
+            stopped.wait(max(0.0, (began + due - time.monotonic_ns()) / _NS))
+        if stopped.is_set():
+            break
         publisher.publish(batch)
         count += len(batch)
         if progress is not None:

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-BESIDE = ("chaos", "cli", "docs", "integration", "postgres")
+BESIDE = ("chaos", "cli", "docs", "feeds", "integration", "postgres")
 """Folders of the half that mostly waits for other processes."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
+from adapters.postgres.connection import connect
+from adapters.postgres.migrations import migrate
 from engine.domain.deliveries import Consumed
 
-__all__ = ["DeadLetterRow", "dead_letters", "mark_retried", "write_consumed"]
+__all__ = ["DeadLetterRow", "DeadLetters", "write_consumed"]
 
 _POSITION: LiteralString = """
 INSERT INTO strategy_worker.feed_positions (run_name, topic, partition, next_offset)
@@ -26,6 +29,8 @@ _DEAD: LiteralString = """
 INSERT INTO strategy_worker.dead_letters
     (run_name, topic, partition, record_offset, code, detail, size, content)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
+_RETRIED: LiteralString = """
+UPDATE strategy_worker.dead_letters SET retried_at = now() WHERE dead_letter_id = %s"""
 _READ: LiteralString = """
 SELECT dead_letter_id, run_name, topic, partition, record_offset, code, detail, size, content,
     created_at, retried_at
@@ -85,24 +90,45 @@ def write_consumed(cursor: psycopg.Cursor, run_name: str, consumed: Sequence[Con
         )  # fmt: skip
 
 
-def dead_letters(
-    connection: psycopg.Connection, *, run: str | None, number: int | None, limit: int
-) -> list[DeadLetterRow]:
-    """Give dead letters, the latest first.
+class DeadLetters:
+    """The dead letters of a database.
 
     Args:
-        connection: to a database with the schema.
-        run: those of one run only.
-        number: that one only.
-        limit: how many at most.
+        conninfo: a URL or a libpq connection string; the schema is brought up to date.
+        timeout_s: longest that connecting and any one statement may take, seconds.
     """
-    values = {"run": run, "id": number, "limit": limit}
-    return [DeadLetterRow(*row) for row in connection.execute(_READ, values)]
 
+    def __init__(self, conninfo: str, *, timeout_s: float) -> None:
+        self._conninfo = conninfo
+        self._timeout_s = timeout_s
 
-def mark_retried(connection: psycopg.Connection, number: int) -> None:
-    """Note that a dead letter was published again."""
-    connection.execute(
-        "UPDATE strategy_worker.dead_letters SET retried_at = now() WHERE dead_letter_id = %s",
-        [number],
-    )
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        with connect(self._conninfo, timeout_s=self._timeout_s) as connection:
+            migrate(connection)
+            yield connection
+
+    def find(self, *, run: str | None, number: int | None, limit: int) -> list[DeadLetterRow]:
+        """Give dead letters, the latest first.
+
+        Args:
+            run: those of one run only.
+            number: that one only.
+            limit: how many at most.
+
+        Raises:
+            ConfigError: the schema is of a newer engine.
+            StoreError: the database does not answer.
+        """
+        values = {"run": run, "id": number, "limit": limit}
+        with self._connection() as connection:
+            return [DeadLetterRow(*row) for row in connection.execute(_READ, values)]
+
+    def mark_retried(self, number: int) -> None:
+        """Note that a dead letter was published again.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        with self._connection() as connection:
+            connection.execute(_RETRIED, [number])

@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from adapters.postgres.connection import connect, said
 from adapters.postgres.migrations import migrate
 from adapters.postgres.projection import Projection, execution_id
 from adapters.postgres.watch import Watch
@@ -25,7 +26,7 @@ from engine.errors import ConfigError, StoreError
 from engine.ports import RunHeader, RunState
 from engine.runtime.inputs import Batch, Input
 
-__all__ = ["PostgresStore", "connect"]
+__all__ = ["PostgresStore"]
 
 PAGE_ROWS = 256
 TAKE_S = 5.0
@@ -39,39 +40,6 @@ INSERT INTO strategy_worker.journal
     (run_name, batch, first_input, inputs, events, record, events_hash, hash)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
-
-
-def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
-    """Reach a server; each statement then has its deadline, and a dead peer is noticed.
-
-    Args:
-        conninfo: a URL or a libpq connection string.
-        timeout_s: longest that connecting (2 s at least) and any one statement may take, seconds.
-
-    Raises:
-        StoreError: it does not answer.
-    """
-    milliseconds = max(1, round(timeout_s * 1000))
-    try:
-        return psycopg.connect(
-            conninfo,
-            autocommit=True,
-            application_name="tetrad",
-            connect_timeout=max(2, round(timeout_s)),
-            options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC "
-            # The server notices an engine that is gone, or its run would stay taken for hours.
-            f"-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 "
-            f"-c tcp_user_timeout={milliseconds}",
-            tcp_user_timeout=milliseconds,
-            keepalives_idle=2,
-            keepalives_interval=1,
-            keepalives_count=2,
-        )
-    except psycopg.Error as error:
-        raise StoreError(
-            f"the database does not answer: {_said(error)}; is it running, and is store.url right?"
-        ) from error
 
 
 class PostgresStore:
@@ -110,7 +78,7 @@ class PostgresStore:
             with watch.waiting():
                 return self._begin(connection, header)
         except psycopg.Error as error:
-            raise StoreError(f"the database refuses: {_said(error)}") from error
+            raise StoreError(f"the database refuses: {said(error)}") from error
 
     def _require_durable(self, connection: psycopg.Connection) -> None:
         for name in _DURABLE:
@@ -209,7 +177,7 @@ class PostgresStore:
                     [self._header.name, batch, PAGE_ROWS],
                 ).fetchall()
         except psycopg.Error as error:
-            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
+            raise StoreError(f"the database is gone or refuses: {said(error)}") from error
 
     def _damaged(self, batch: int) -> StoreError:
         return StoreError(
@@ -249,7 +217,7 @@ class PostgresStore:
                 self._projection.apply(cursor, inputs, events)
                 faults.point("store.in_transaction")
         except psycopg.Error as error:
-            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
+            raise StoreError(f"the database is gone or refuses: {said(error)}") from error
         faults.point("store.committed")
         self._batch, self._inputs, self._chain = self._batch + 1, self._inputs + len(inputs), chain
 
@@ -272,7 +240,7 @@ class PostgresStore:
                 )
                 self._projection.end(cursor, "completed")
         except psycopg.Error as error:
-            raise StoreError(f"the database is gone or refuses: {_said(error)}") from error
+            raise StoreError(f"the database is gone or refuses: {said(error)}") from error
 
     def close(self) -> None:
         """Let the run go. May be called again."""
@@ -294,7 +262,3 @@ class PostgresStore:
 
 def _link(before: bytes, record: bytes, events_hash: bytes) -> bytes:
     return hashlib.sha256(before + record + events_hash).digest()
-
-
-def _said(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

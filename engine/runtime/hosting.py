@@ -185,7 +185,7 @@ class CellLoop:
             self._unbatched += 1
             if self._unbatched >= BATCH_MAX or self.mailbox.empty():
                 self._unbatched = 0
-                if self.state is CellState.RUNNING:
+                if self.state is CellState.RUNNING or self._opens_with_events:
                     self._cell.end_batch()
             return answer
         except BaseException as error:
@@ -236,7 +236,8 @@ class CellLoop:
         if self._opens_with_events and fed.events and self.state is not CellState.RUNNING:
             self._open(fed.events[0].ts_event)
             self._catch_up()
-        if self.state is not CellState.RUNNING:
+        # What holds no event says nothing to an actor, and is kept though none has started.
+        if self.state is not CellState.RUNNING and not self._opens_with_events:
             self._early.append(fed)
             return
         # Cut short, it does not count as read: what is left comes again.
@@ -326,6 +327,7 @@ class CellLoop:
             self.spec.recovered()
 
     def _open(self, now: int) -> None:
+        self._opens_with_events = False
         if self._tap is not None:
             self._tap(Started(now))
         self._cell.now = now

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from adapters.postgres.dead_letters import DeadLetterRow, dead_letters, mark_retried
+from adapters.postgres.dead_letters import DeadLetterRow, DeadLetters
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.wiring.feeds import open_publisher
-from engine.wiring.session import open_database
+from engine.wiring.session import database
 
 __all__ = ["DeadLetterRow", "read_dead_letters", "retry_dead_letter"]
 
@@ -15,8 +15,9 @@ def read_dead_letters(
     config: Config, *, run: str | None, number: int | None, limit: int
 ) -> list[DeadLetterRow]:
     """Give dead letters of a profile's database, the latest first; see ``adapters.postgres``."""
-    with open_database(config) as connection:
-        return dead_letters(connection, run=run, number=number, limit=limit)
+    with database(config.store) as conninfo:
+        letters = DeadLetters(conninfo, timeout_s=config.store.timeout)
+        return letters.find(run=run, number=number, limit=limit)
 
 
 def retry_dead_letter(config: Config, number: int) -> DeadLetterRow:
@@ -27,8 +28,9 @@ def retry_dead_letter(config: Config, number: int) -> DeadLetterRow:
         FeedError: the broker does not answer.
         StoreError: the database does not answer.
     """
-    with open_database(config) as connection:
-        found = dead_letters(connection, run=None, number=number, limit=1)
+    with database(config.store) as conninfo:
+        letters = DeadLetters(conninfo, timeout_s=config.store.timeout)
+        found = letters.find(run=None, number=number, limit=1)
         if not found:
             raise ConfigError(f"there is no dead letter {number}; engine dead-letters list")
         letter = found[0]
@@ -42,5 +44,5 @@ def retry_dead_letter(config: Config, number: int) -> DeadLetterRow:
             publisher.send(letter.topic, letter.content)
         finally:
             publisher.close()
-        mark_retried(connection, number)
+        letters.mark_retried(number)
         return letter

@@ -7,17 +7,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from actors.archivist import REQUESTS, Archivist
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
 from adapters.memory.tape import Tape
+from adapters.postgres.connection import connect
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
-from adapters.postgres.store import PostgresStore, connect
+from adapters.postgres.store import PostgresStore
 from engine.codec import TOLD
 from engine.config import Config
 from engine.domain.commands import KillSwitch, OrderMassStatusRequest
@@ -44,9 +43,9 @@ __all__ = [
     "ARCHIVIST",
     "ask_for_the_last_time",
     "build_runtime",
+    "database",
     "migrate_store",
     "new_tape",
-    "open_database",
     "open_store",
     "run_latch",
     "unsettled",
@@ -76,7 +75,7 @@ _SECOND = 1_000_000_000
 
 
 @contextmanager
-def _database(settings: StoreConfig) -> Iterator[str]:
+def database(settings: StoreConfig) -> Iterator[str]:
     """Give the connection string of a profile's server, one of our own when it names none."""
     if settings.url is not None:
         yield settings.url
@@ -96,7 +95,7 @@ def open_store(config: Config) -> Iterator[RunStore]:
         ConfigError: there can be no server here.
         StoreError: the server does not start.
     """
-    with _database(config.store) as conninfo:
+    with database(config.store) as conninfo:
         store = PostgresStore(
             conninfo,
             timeout_s=config.store.timeout,
@@ -116,26 +115,10 @@ def migrate_store(config: Config) -> list[str]:
         StoreError: the database does not answer.
     """
     with (
-        _database(config.store) as conninfo,
+        database(config.store) as conninfo,
         connect(conninfo, timeout_s=config.store.timeout) as connection,
     ):
         return [file.name for file in migrate(connection)]
-
-
-@contextmanager
-def open_database(config: Config) -> Iterator[psycopg.Connection]:
-    """Reach the database of a profile, its schema up to date.
-
-    Raises:
-        ConfigError: there can be no server here, or the schema is of a newer engine.
-        StoreError: the database does not answer.
-    """
-    with (
-        _database(config.store) as conninfo,
-        connect(conninfo, timeout_s=config.store.timeout) as connection,
-    ):
-        migrate(connection)
-        yield connection
 
 
 def new_tape(

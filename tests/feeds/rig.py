@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import redis
@@ -20,6 +24,9 @@ from engine.session import run_session
 from tests.feeds.servers import wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+STRATEGY = f"{EXAMPLES}/strategies/sma_cross.py:SmaCross"
+ENGINE = Path(sys.executable).with_name("engine")
+TERMINATED, KILLED = 143, -9
 SMA = load_strategy(f"{EXAMPLES}/strategies/sma_cross.py")
 COMMON: dict[str, Any] = {
     "data.adjust": True,
@@ -113,3 +120,41 @@ def wait_row(database: str, query: str, is_so: Callable[[Any], object]) -> Any:
 
 
 COUNTS = "SELECT received, applied, repeated, dead FROM strategy_worker.feed_counts"
+
+
+class Running:
+    """The same as a process, started as a user does; ``all`` are ended with the test."""
+
+    all: ClassVar[list[Running]] = []
+
+    def __init__(
+        self, database: str, broker: dict[str, Any], *, crash: str = "", **settings: Any
+    ) -> None:
+        command = [str(ENGINE), "run", STRATEGY, "--profile", "paper", "--json"]
+        changes = {**COMMON, **broker, "store.timeout": 20, **settings}
+        for key, value in changes.items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        environment = {**os.environ, "DATABASE_URL": database, "TETRAD_CRASH": crash}
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        Running.all.append(self)
+
+    def stop(self) -> None:
+        """Ask it to stop, and see that it does."""
+        self._process.terminate()
+        assert self.wait()[0] == TERMINATED
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill what a test that failed has left."""
+        for each in cls.all:
+            each._process.kill()
+            each._process.communicate()
+        cls.all.clear()
+
+    def wait(self) -> tuple[int, str, str]:
+        """Wait for its end; give exit code, output and errors."""
+        output, errors = self._process.communicate(timeout=60)
+        Running.all.remove(self)
+        return self._process.returncode, output, errors

@@ -1,0 +1,47 @@
+"""A connection to PostgreSQL on which nothing is waited for without end."""
+
+from __future__ import annotations
+
+import psycopg
+
+from engine.errors import StoreError
+
+__all__ = ["connect", "said"]
+
+
+def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
+    """Reach a server; each statement then has its deadline, and a dead peer is noticed.
+
+    Args:
+        conninfo: a URL or a libpq connection string.
+        timeout_s: longest that connecting (2 s at least) and any one statement may take, seconds.
+
+    Raises:
+        StoreError: it does not answer.
+    """
+    milliseconds = max(1, round(timeout_s * 1000))
+    try:
+        return psycopg.connect(
+            conninfo,
+            autocommit=True,
+            application_name="tetrad",
+            connect_timeout=max(2, round(timeout_s)),
+            options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC "
+            # The server notices an engine that is gone, or its run would stay taken for hours.
+            f"-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 "
+            f"-c tcp_user_timeout={milliseconds}",
+            tcp_user_timeout=milliseconds,
+            keepalives_idle=2,
+            keepalives_interval=1,
+            keepalives_count=2,
+        )
+    except psycopg.Error as error:
+        raise StoreError(
+            f"the database does not answer: {said(error)}; is it running, and is store.url right?"
+        ) from error
+
+
+def said(error: psycopg.Error) -> str:
+    """Give what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
