@@ -18,13 +18,12 @@ from engine.domain.deliveries import (
     Position,
     Raw,
     Rejected,
-    RejectionCode,
     SetFeedState,
     SymbolEnded,
 )
 from engine.domain.intake import FeedState, Intake
 from engine.domain.market import MarketEvent
-from engine.domain.market_wire import MarketReader, Parsed, RejectedError
+from engine.domain.market_wire import MarketReader, RejectedError
 from engine.errors import FeedError
 from engine.runtime.actor import Actor, Handler
 
@@ -47,19 +46,6 @@ class Channel(msgspec.Struct, frozen=True):
     reader: MarketReader
     intake: Intake
     symbol: str | None = None
-
-    def read(self, content: bytes) -> Parsed | None:
-        """Read a message; None when it is about something that is not traded here.
-
-        Raises:
-            RejectedError: it cannot be used.
-        """
-        parsed = self.reader.read(content)
-        if self.symbol is not None and (parsed is None or parsed.event.symbol != self.symbol):
-            raise RejectedError(
-                RejectionCode.WRONG_SYMBOL, f"not about {self.symbol}, as its channel says"
-            )
-        return parsed
 
 
 class Ingest(Actor):
@@ -147,7 +133,7 @@ class Ingest(Actor):
                 if channel is None:
                     ended += self._control(message[3])
                     continue
-                parsed = channel.read(message[3])
+                parsed = channel.reader.read(message[3], channel.symbol)
                 if parsed is None:
                     continue
                 if channel.intake.take(parsed, latest):

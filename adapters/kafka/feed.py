@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from adapters.kafka.errors import refusal
 from engine.domain.deliveries import (
     Delivery,
     FeedDown,
@@ -69,7 +70,7 @@ class KafkaFeed:
             FeedError: no broker answers.
         """
         self._report = report
-        self._consumer = consumer = Consumer(self._settings(), logger=_Silent())
+        self._consumer = consumer = self._new_consumer()
         try:
             for topic in self._topics:
                 for partition in self._partitions(consumer, topic):
@@ -96,6 +97,12 @@ class KafkaFeed:
                 raise TimeoutError(f"the Kafka feed did not end within {timeout_s:g} s")
         if self._consumer is not None:
             self._consumer.close()
+
+    def _new_consumer(self) -> Consumer:
+        try:
+            return Consumer(self._settings(), logger=_Silent())
+        except (KafkaException, TypeError, ValueError) as error:
+            raise ConfigError(f"kafka.options: {refusal(error)}") from error
 
     def _settings(self) -> dict[str, Any]:
         milliseconds = max(1000, round(self._config.timeout * 1000))

@@ -7,9 +7,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from adapters.kafka.errors import refusal
 from engine.domain.market import MarketEvent
 from engine.domain.market_wire import render
-from engine.errors import FeedError
+from engine.errors import ConfigError, FeedError
 from engine.sections import KafkaConfig
 
 __all__ = ["KafkaPublisher"]
@@ -23,20 +24,25 @@ class KafkaPublisher:
     Args:
         config: the cluster.
         topic: where to.
+
+    Raises:
+        ConfigError: ``kafka.options`` are refused.
     """
 
     def __init__(self, config: KafkaConfig, *, topic: str) -> None:
         self._topic = topic
         self._failed: KafkaError | None = None
-        self._producer = Producer(
-            {
-                "bootstrap.servers": config.bootstrap_servers,
-                "enable.idempotence": True,
-                "linger.ms": 5,
-                "message.timeout.ms": round(FLUSH_S * 1000),
-                **config.options,
-            }
-        )
+        settings = {
+            "bootstrap.servers": config.bootstrap_servers,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "message.timeout.ms": round(FLUSH_S * 1000),
+            **config.options,
+        }
+        try:
+            self._producer = Producer(settings)
+        except (KafkaException, TypeError, ValueError) as error:
+            raise ConfigError(f"kafka.options: {refusal(error)}") from error
 
     def begin(self, symbols: Sequence[str]) -> None:
         """Nothing: who comes later reads what there is."""

@@ -137,8 +137,12 @@ class MarketReader:
         self._size_max = size_max
         self._times: dict[Any, int] = {}
 
-    def read(self, content: bytes) -> Parsed | None:
+    def read(self, content: bytes, about: str | None = None) -> Parsed | None:
         """Read one message; None when it is about something that is not traded here.
+
+        Args:
+            content: the message.
+            about: the symbol that its channel is about; None when that may be any.
 
         Raises:
             RejectedError: it cannot be used.
@@ -151,6 +155,11 @@ class MarketReader:
             wire = self._decode(content)
         except (ValueError, RecursionError) as error:
             raise undecodable(error) from None
+        if about is not None and wire.symbol != about:
+            raise RejectedError(
+                RejectionCode.WRONG_SYMBOL,
+                f"about {wire.symbol[:50]!r}, on the channel of {about!r}",
+            )
         instrument = self._instruments.get(wire.symbol)
         if instrument is None:
             return None

@@ -36,6 +36,10 @@ NOT_RUN = {
     "make bench",
     "make bench-peers",
     "engine oms --data examples/data --port 50051",  # tests/cli runs it
+    # tests/feeds runs these two, and takes them from the page.
+    "engine run examples/strategies/sma_cross.py --profile paper --symbols IBM \\",
+    "    --set feed.kind=redis --set data.price_decimals=9",
+    "engine publish --to redis --data examples/data/IBM.parquet --set data.adjust=true",
 }
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[a-z ]+): (?P<said>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
