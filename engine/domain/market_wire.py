@@ -8,7 +8,7 @@ of our own that a publisher may add: ``sequence``, which makes a gap visible, an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -26,6 +26,7 @@ Number = float | str
 _SAFE = 2**50
 """Below it a double times a power of ten is off by less than half a unit."""
 _MEMO_MAX = 4096
+_OHLC = ("open", "high", "low", "close")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 
@@ -136,6 +137,7 @@ class MarketReader:
         self._interval_ns = interval_ns
         self._size_max = size_max
         self._times: dict[Any, int] = {}
+        self._lengths: dict[str, int] = {}
 
     def read(self, content: bytes, about: str | None = None) -> Parsed | None:
         """Read one message; None when it is about something that is not traded here.
@@ -179,15 +181,20 @@ class MarketReader:
             self._times[value] = ts
         return ts
 
-    def _length(self, wire: _Bar) -> int:
-        try:
-            return timeframe_ns(wire.timeframe or "")
-        except ValueError as error:
-            raise RejectedError(RejectionCode.BAD_TIMEFRAME, str(error)) from None
+    def _length(self, timeframe: str) -> int:
+        length = self._lengths.get(timeframe)
+        if length is None:
+            try:
+                length = timeframe_ns(timeframe)
+            except ValueError as error:
+                raise RejectedError(RejectionCode.BAD_TIMEFRAME, str(error)) from None
+            if len(self._lengths) < _MEMO_MAX:
+                self._lengths[timeframe] = length
+        return length
 
     def _bar(self, wire: _Bar, instrument: Instrument) -> Bar | None:
         wanted = self._interval_ns
-        length = wanted if wire.timeframe is None and wanted else self._length(wire)
+        length = wanted if wire.timeframe is None and wanted else self._length(wire.timeframe or "")
         if wanted is not None and length != wanted:
             return None
         ts = self._time(wire.timestamp)
@@ -197,8 +204,7 @@ class MarketReader:
             if ends <= begins:
                 raise RejectedError(RejectionCode.BAD_TIME, "timestampEnd is not after timestamp")
         px, qty = instrument.price_unit, instrument.quantity_unit
-        first, high = _price(wire.open, px, "open"), _price(wire.high, px, "high")
-        low, last = _price(wire.low, px, "low"), _price(wire.close, px, "close")
+        first, high, low, last = _prices(wire, px)
         if not (low <= first <= high and low <= last <= high):
             raise RejectedError(
                 RejectionCode.IMPOSSIBLE,
@@ -244,6 +250,21 @@ def _units(value: Number, unit: int, name: str) -> int:
         return to_units(value, len(str(unit)) - 1)
     except ValueError as error:
         raise RejectedError(RejectionCode.BAD_NUMBER, f"{name}: {error}") from None
+
+
+def _prices(bar: _Bar, unit: int) -> Sequence[int]:
+    """Scale open, high, low and close exactly; written out where they are plain doubles."""
+    values: tuple[Any, ...] = (bar.open, bar.high, bar.low, bar.close)
+    o, h, lo, c = values
+    # Types first: text times a number is text, as long as that number says.
+    if type(o) is type(h) is type(lo) is type(c) is float and -_SAFE < h * unit < _SAFE:
+        first, high = round(o * unit), round(h * unit)
+        low, last = round(lo * unit), round(c * unit)
+        in_range = 0 < low <= first <= high and low <= last <= high
+        same = first / unit == o and high / unit == h and low / unit == lo and last / unit == c
+        if in_range and same:
+            return first, high, low, last
+    return [_price(v, unit, n) for v, n in zip(values, _OHLC, strict=True)]
 
 
 def _price(value: Number, unit: int, name: str) -> int:
