@@ -17,7 +17,7 @@ DEV := $(VENV)/.dev-installed
 INPUTS := pyproject.toml .ci/setup
 PB := adapters/grpc/pb
 
-.PHONY: help setup lock demo test test-deep mutate chaos check docs protos bench bench-peers clean
+.PHONY: help setup lock demo test test-deep mutate chaos check docs protos bench bench-live bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ protos: $(DEV) ## generate adapters/grpc/pb from protos/
 
 bench: $(DEV) ## measure the engine
 	@$(PY) -m tests.bench $(ARGS)
+
+bench-live: $(DEV) ## measure it on real brokers, a venue over gRPC and a database
+	@$(PY) -m tests.bench.live $(ARGS)
 
 bench-peers: $(DEV) ## measure the engine beside other backtesters
 	@$(PY) -m tests.bench.peers $(ARGS)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
 
+import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
@@ -34,7 +35,7 @@ from engine.domain.events import (
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_DECIMALS
-from engine.domain.orders import Order, OrderStatus
+from engine.domain.orders import TERMINAL, Order, OrderStatus
 from engine.domain.risk import Verdict
 
 __all__ = ["Projection", "execution_id"]
@@ -46,9 +47,12 @@ _MARKET = (Bar, Trade, Quote)
 _ORDER: LiteralString = """
 INSERT INTO strategy_worker.execution_orders (execution_id, order_id, symbol, side, order_type,
     quantity, price, stop_price, time_in_force, reduce_only, status, inner_status, reason,
-    verdict, ts_init)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    verdict, ts_init, oms_order_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING"""
+_STATUS_AT, _INNER_AT, _REASON_AT, _VENUE_ID_AT = 10, 11, 12, 15
+"""Where these columns are in a row of it."""
+_TERMINAL = frozenset(each.value for each in TERMINAL)
 _STATUS: LiteralString = """
 UPDATE strategy_worker.execution_orders
 SET status = %s, inner_status = %s, reason = coalesce(%s, reason),
@@ -148,6 +152,8 @@ class Projection:
         self._snapshot_ns = snapshot_ns
         self._snapshot_at = 0
         self._owners: dict[str, Order] = {}
+        self._new: dict[str, list[Any]] = {}
+        self._changed: list[list[Any]] = []
         self._prices: dict[str, int] = {}
         self._write: Mapping[type, Callable[[psycopg.Cursor, Any], None]] = {
             OrderApproved: self._judged,
@@ -191,6 +197,7 @@ class Projection:
             if write is not None:
                 write(cursor, event)
                 changed = changed or type(event) is PositionChanged
+        self._write_orders(cursor)
         due = ts >= self._snapshot_at
         if changed or due:
             for execution in self._executions.values():
@@ -213,8 +220,8 @@ class Projection:
         instrument = self._instruments.get(order.symbol) or Instrument(symbol=order.symbol)
         self._owners.setdefault(order.client_order_id, order)
         approved = verdict.code is None
-        cursor.execute(
-            _ORDER,
+        self._new.setdefault(
+            order.client_order_id,
             [
                 self._key(order), order.client_order_id, order.symbol, order.side.value,
                 order.order_type.value, _quantity(order.order_qty, instrument),
@@ -223,9 +230,21 @@ class Projection:
                 "PENDING" if approved else "REJECTED",
                 (OrderStatus.INITIALIZED if approved else OrderStatus.DENIED).value,
                 None if verdict.code is None else verdict.code.name,
-                Jsonb(_verdict(verdict)), _time(order.ts_init),
+                Jsonb(_verdict(verdict), msgspec.json.encode), _time(order.ts_init), None,
             ],
         )  # fmt: skip
+
+    def _write_orders(self, cursor: psycopg.Cursor) -> None:
+        """Write orders that are new, most of which have changed their status since, and changes.
+
+        Many rows to a statement: its text is looked at once.
+        """
+        if self._new:
+            cursor.executemany(_ORDER, list(self._new.values()))
+            self._new.clear()
+        if self._changed:
+            cursor.executemany(_STATUS, self._changed)
+            self._changed.clear()
 
     def _key(self, order: Order) -> uuid.UUID:
         return self._executions[order.strategy_id].key
@@ -235,12 +254,20 @@ class Projection:
             order = self._owners[event.client_order_id]
             reason = getattr(event, "reason", None)
             venue_id = getattr(event, "venue_order_id", None)
+            row = self._new.get(order.client_order_id)
+            if row is not None:
+                if row[_INNER_AT] not in _TERMINAL:
+                    row[_STATUS_AT], row[_INNER_AT] = status, inner.value
+                    row[_REASON_AT] = row[_REASON_AT] if reason is None else reason
+                    row[_VENUE_ID_AT] = row[_VENUE_ID_AT] if venue_id is None else venue_id
+                return
             place = [self._key(order), order.client_order_id]
-            cursor.execute(_STATUS, [status, inner.value, reason, venue_id, *place])
+            self._changed.append([status, inner.value, reason, venue_id, *place])
 
         return write
 
     def _replaced(self, cursor: psycopg.Cursor, event: OrderReplaced) -> None:
+        self._write_orders(cursor)
         order = self._owners[event.client_order_id]
         instrument = self._instruments[order.symbol]
         prices = [_price(event.limit_px, instrument), _price(event.stop_px, instrument)]
@@ -251,6 +278,7 @@ class Projection:
         )  # fmt: skip
 
     def _filled(self, cursor: psycopg.Cursor, event: PositionChanged) -> None:
+        self._write_orders(cursor)
         fill = event.fill
         execution, instrument = self._executions[fill.strategy_id], self._instruments[fill.symbol]
         execution.book(event)

@@ -34,6 +34,7 @@ NOT_RUN = {
     "make chaos",
     "make test",
     "make bench",
+    "make bench-live",
     "make bench-peers",
     "engine oms --data examples/data --port 50051",  # tests/cli runs it
     # tests/feeds runs these two, and takes them from the page.

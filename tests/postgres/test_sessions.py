@@ -232,7 +232,8 @@ def _sums(values: Iterator[Any]) -> Decimal:
 @pytest.mark.req("D7")
 def test_rows_say_what_the_run_says(database: str) -> None:
     cls = strategy("bracket_entry")
-    run = session(database, cls)
+    # At a pace: there is one snapshot a commit at most.
+    run = session(database, cls, **{"feed.speed": 40_000_000})
     orders = _rows(
         database,
         "SELECT order_id, status, inner_status, quantity, filled_quantity "
