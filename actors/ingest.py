@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from engine.errors import FeedError
 from engine.runtime.actor import Actor, Handler
 
 NEVER = 2**63 - 1
+_TS = attrgetter("ts_event")
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -124,16 +126,21 @@ class Ingest(Actor):
         repeated = 0
         ended: list[str] = []
         latest = NEVER if self._ahead_ns is None else self.ctx.now + self._ahead_ns
-        for message in delivery.messages:
-            if self._is_read(message):
-                repeated += 1
-                continue
-            channel = self._channels.get(message[0])
+        channels, known = self._channels, self._state.positions
+        read: dict[tuple[str, int], int] = {}
+        for topic, partition, offset, content in delivery.messages:
+            if offset >= 0:
+                place = topic, partition
+                if offset < known.get(place, 0):
+                    repeated += 1
+                    continue
+                known[place] = read[place] = offset + 1
+            channel = channels.get(topic)
             try:
                 if channel is None:
-                    ended += self._control(message[3])
+                    ended += self._control(content)
                     continue
-                parsed = channel.reader.read(message[3], channel.symbol)
+                parsed = channel.reader.read(content, channel.symbol)
                 if parsed is None:
                     continue
                 if channel.intake.take(parsed, latest):
@@ -141,9 +148,9 @@ class Ingest(Actor):
                 else:
                     repeated += 1
             except RejectedError as error:
-                rejected.append(self._dead_letter(message, error))
+                rejected.append(self._dead_letter((topic, partition, offset, content), error))
         self._trust(events)
-        positions = self._read(delivery.messages)
+        positions = tuple(Position(*place, following) for place, following in read.items())
         if events or rejected or repeated or positions or ended:
             consumed = Consumed(positions, len(events), repeated, tuple(rejected), tuple(ended))
             self._feed(tuple(events), consumed)
@@ -162,21 +169,6 @@ class Ingest(Actor):
     def _runs(self, symbol: str) -> bool:
         return symbol in self._state.symbols and symbol not in self._state.ended
 
-    def _is_read(self, message: Raw) -> bool:
-        topic, partition, offset, _ = message
-        if offset < 0:
-            return False
-        place = topic, partition
-        if offset < self._state.positions.get(place, 0):
-            return True
-        self._state.positions[place] = offset + 1
-        return False
-
-    def _read(self, messages: Sequence[Raw]) -> tuple[Position, ...]:
-        """Give how far each partition of a delivery has been read; none where there are none."""
-        places = {(message[0], message[1]): None for message in messages if message[2] >= 0}
-        return tuple(Position(*place, self._state.positions[place]) for place in places)
-
     def _dead_letter(self, message: Raw, error: RejectedError) -> Rejected:
         topic, partition, offset, content = message
         detail = str(error).replace("\0", "\\0")
@@ -185,7 +177,7 @@ class Ingest(Actor):
 
     def _feed(self, events: tuple[MarketEvent, ...], consumed: Consumed) -> None:
         if events:
-            self._advance(max(event.ts_event for event in events))
+            self._advance(max(map(_TS, events)))
         self.ctx.send(self._core, Fed(events, consumed))
 
     def on_symbol_ended(self, end: SymbolEnded) -> None:

@@ -22,6 +22,7 @@ from cyclopts import App, CycloptsError, Parameter
 from engine.cli_db import db
 from engine.cli_feed import dead_letters, publish
 from engine.cli_oms import oms
+from engine.cli_operator import flatten, halt, reduce, resume
 from engine.cli_risk import printable, risk
 from engine.cli_summary import alarm_line, going_lines, summary_lines
 from engine.errors import ConfigError, InputError, StrategyError, UnavailableError
@@ -58,6 +59,8 @@ app.command(db)
 app.command(oms)
 app.command(publish)
 app.command(dead_letters)
+for _command in (halt, reduce, resume, flatten):
+    app.command(_command)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]
 Data = Annotated[

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from engine.domain.commands import CancelOrder, ReplaceOrder
+from engine.domain.commands import CancelOrder, OperatorCommand, ReplaceOrder
 from engine.domain.events import OrderFilled, StrategyFailed
 from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
@@ -373,6 +374,13 @@ class RunStore(Protocol):
 
         Raises:
             StoreError: they are not known to be kept; the run must be opened anew.
+        """
+
+    def commands(self, report: Callable[[OperatorCommand], None]) -> AbstractContextManager[object]:
+        """Hear what people tell this run, while the block lasts.
+
+        Args:
+            report: takes each command once, from a thread of its own; it must not raise.
         """
 
     def complete(self) -> None:

@@ -75,6 +75,15 @@ class EmbeddedPostgres:
             undo.pop_all()
         return conninfo
 
+    def find(self) -> str | None:
+        """Give the connection string of the server that another process runs here, if one does."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            pid, sockets = int(lines[0]), lines[4].split(",")[0]
+        except (OSError, ValueError, IndexError):
+            return None
+        return f"host={sockets} user={_USER} dbname=postgres" if self._serves(pid) else None
+
     def stop(self) -> None:
         """Stop the server in order; what was committed stays. May be called again."""
         process, self._process = self._process, None

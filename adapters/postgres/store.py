@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, LiteralString
 
 import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from adapters.postgres.commands import CommandLine
 from adapters.postgres.connection import connect, said
 from adapters.postgres.migrations import migrate
 from adapters.postgres.projection import Projection, execution_id
 from adapters.postgres.watch import Watch
 from engine import faults
 from engine.codec import decode_inputs, encode_inputs
+from engine.domain.commands import OperatorCommand
 from engine.errors import ConfigError, StoreError
 from engine.ports import RunHeader, RunState
 from engine.runtime.inputs import Batch, Input
@@ -220,6 +222,15 @@ class PostgresStore:
             raise StoreError(f"the database is gone or refuses: {said(error)}") from error
         faults.point("store.committed")
         self._batch, self._inputs, self._chain = self._batch + 1, self._inputs + len(inputs), chain
+
+    def commands(self, report: Callable[[OperatorCommand], None]) -> CommandLine:
+        """Hear what people tell this run, while the block lasts, on a connection of its own."""
+        return CommandLine(
+            self._conninfo,
+            timeout_s=self._timeout_s,
+            run_name=self._header.name,
+            report=report,
+        )
 
     def complete(self) -> None:
         """Note that the run has ended for good.

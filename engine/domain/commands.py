@@ -13,6 +13,7 @@ __all__ = [
     "CancelOrder",
     "ClosePosition",
     "KillSwitch",
+    "OperatorCommand",
     "OrderApproved",
     "ReplaceApproved",
     "ReplaceOrder",
@@ -187,3 +188,35 @@ class StopStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="stop_strategy
     strategy_id: str
     positions: str
     ts_init: int
+
+
+class OperatorCommand(msgspec.Struct, frozen=True):
+    """What a person tells an engine at work.
+
+    Attributes:
+        command: ``halt``, ``reduce``, ``resume`` or ``flatten``.
+        strategy_id: whose trading; None is the account's.
+        reason: why, for the record.
+    """
+
+    command: str
+    strategy_id: str | None
+    reason: str
+
+    def message(self, now: int) -> SetTradingState | KillSwitch:
+        """Give what the risk gate is told; halting the account is the kill switch."""
+        if self.command == "flatten" or (self.command == "halt" and self.strategy_id is None):
+            return KillSwitch(reason=self.reason, ts_init=now, flatten=self.command == "flatten")
+        return SetTradingState(
+            state=_STATES[self.command],
+            reason=self.reason,
+            ts_init=now,
+            strategy_id=self.strategy_id,
+        )
+
+
+_STATES = {
+    "halt": TradingState.HALTED,
+    "reduce": TradingState.REDUCING,
+    "resume": TradingState.ACTIVE,
+}

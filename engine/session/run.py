@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from engine import faults
 from engine.config import Config
+from engine.domain.commands import OperatorCommand
 from engine.domain.events import RiskEvent
 from engine.errors import (
     ConfigError,
@@ -26,7 +28,7 @@ from engine.errors import (
     UnavailableError,
     VenueError,
 )
-from engine.ports import RunRecord, RunState, RunStore
+from engine.ports import RunHeader, RunRecord, RunState, RunStore
 from engine.registry import new_strategy
 from engine.research.backtest import resolve
 from engine.research.output import check_folder
@@ -39,7 +41,7 @@ from engine.session.feeding import Feeding, feeding_of
 from engine.session.header import header_of, require_same
 from engine.session.telling import Crier, Going, KeptJournal
 from engine.strategy.base import Strategy
-from engine.wiring import build_core, host_name, new_record, routes
+from engine.wiring import GATE, build_core, host_name, new_record, routes
 from engine.wiring.feeds import INGEST
 from engine.wiring.session import (
     ARCHIVE,
@@ -219,7 +221,7 @@ def _run(
         faults.point("session.recovered")
         if going is not None:
             going(Going(header.name, feeding.recovered, feeding.total, state.completed))
-        if state.completed or not feeding.run(runtime, clock, header.ts_start):
+        if state.completed or not _carry(feeding, runtime, clock, header, store):
             _finish(runtime, closing=False)
             return
         if not simulated:
@@ -228,6 +230,19 @@ def _run(
         faults.point("session.ended")
         store.complete()
         faults.point("session.completed")
+
+
+def _carry(
+    feeding: Feeding, runtime: PykkaRuntime, clock: Clock, header: RunHeader, store: RunStore
+) -> bool:
+    """Feed the run, and hear what people tell it; True when nothing more comes."""
+
+    def told(given: OperatorCommand) -> None:
+        with suppress(EngineHaltedError):  # nobody is left to be told
+            runtime.tell(GATE, given.message(clock.now()))
+
+    with store.commands(told):
+        return feeding.run(runtime, clock, header.ts_start)
 
 
 class _halting:  # noqa: N801 - a context manager reads as the word it is

@@ -9,6 +9,7 @@ from __future__ import annotations
 from engine.wiring.core import (
     CONTROLLER,
     DESK,
+    GATE,
     KIND_TYPES,
     RECORDER,
     build_core,
@@ -26,6 +27,7 @@ from engine.wiring.core import (
 __all__ = [
     "CONTROLLER",
     "DESK",
+    "GATE",
     "KIND_TYPES",
     "RECORDER",
     "build_core",

@@ -6,7 +6,7 @@ from adapters.postgres.dead_letters import DeadLetterRow, DeadLetters
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.wiring.feeds import open_publisher
-from engine.wiring.session import database
+from engine.wiring.session import reach_database
 
 __all__ = ["DeadLetterRow", "read_dead_letters", "retry_dead_letter"]
 
@@ -15,7 +15,7 @@ def read_dead_letters(
     config: Config, *, run: str | None, number: int | None, limit: int
 ) -> list[DeadLetterRow]:
     """Give dead letters of a profile's database, the latest first; see ``adapters.postgres``."""
-    with database(config.store) as conninfo:
+    with reach_database(config.store) as conninfo:
         letters = DeadLetters(conninfo, timeout_s=config.store.timeout)
         return letters.find(run=run, number=number, limit=limit)
 
@@ -28,7 +28,7 @@ def retry_dead_letter(config: Config, number: int) -> DeadLetterRow:
         FeedError: the broker does not answer.
         StoreError: the database does not answer.
     """
-    with database(config.store) as conninfo:
+    with reach_database(config.store) as conninfo:
         letters = DeadLetters(conninfo, timeout_s=config.store.timeout)
         found = letters.find(run=None, number=number, limit=1)
         if not found:

@@ -43,10 +43,10 @@ __all__ = [
     "ARCHIVIST",
     "ask_for_the_last_time",
     "build_runtime",
-    "database",
     "migrate_store",
     "new_tape",
     "open_store",
+    "reach_database",
     "run_latch",
     "unsettled",
 ]
@@ -85,6 +85,24 @@ def database(settings: StoreConfig) -> Iterator[str]:
         yield embedded.start()
     finally:
         embedded.stop()
+
+
+@contextmanager
+def reach_database(settings: StoreConfig) -> Iterator[str]:
+    """Give the connection string of a profile's server, that of an engine at work included.
+
+    Raises:
+        ConfigError: there can be no server here.
+        StoreError: the server does not start.
+    """
+    at_work = None
+    if settings.url is None:
+        at_work = EmbeddedPostgres(Path(settings.folder), timeout_s=settings.start_timeout).find()
+    if at_work is not None:
+        yield at_work
+        return
+    with database(settings) as conninfo:
+        yield conninfo
 
 
 @contextmanager

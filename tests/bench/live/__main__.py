@@ -115,11 +115,11 @@ def feeds_of(bench: Bench) -> None:
 def memory(bench: Bench, kafka: Any, count: int) -> None:
     """Memory over a long run: the last quarter against the second."""
     samples: list[int] = []
-    feeds.Counting.watch = lambda seen: samples.append(feeds.resident_kb())
+    feeds.WATCHES.append(lambda seen: samples.append(feeds.resident_kb()))
     try:
         feeds.engine_kafka(kafka, bench.database, bench.name())
     finally:
-        feeds.Counting.watch = None
+        feeds.WATCHES.clear()
     quarter = len(samples) // 4
     second = statistics.mean(samples[quarter : 2 * quarter])
     last = statistics.mean(samples[-quarter:])

@@ -34,12 +34,15 @@ end"""
 END = '{"action":"unsubscribe","symbol":"AAA","type":"stock"}'
 
 
+WATCHES: list[Callable[[int], None]] = []
+"""Called with the number of bars seen, now and then."""
+
+
 class Counting(Strategy):
     """Counts bars, and notes when the first and the last came."""
 
     seen = 0
     first = last = 0.0
-    watch: Callable[[int], None] | None = None
 
     def on_bar(self, bar: Bar) -> None:
         cls = type(self)
@@ -47,8 +50,9 @@ class Counting(Strategy):
         if not cls.seen:
             cls.first = cls.last
         cls.seen += 1
-        if cls.watch is not None and not cls.seen & 0xFFF:
-            cls.watch(cls.seen)
+        if not cls.seen & 0xFFF:
+            for watch in WATCHES:
+                watch(cls.seen)
 
 
 def messages(count: int) -> Iterator[bytes]:
