@@ -26,6 +26,8 @@ BATCH_MAX = 256
 """Messages handed on at once."""
 PINGS = 3
 """Signs of life asked for within the time that silence may last."""
+LOOK_S = 0.1
+"""How soon the thread sees that it is to end."""
 BACKOFF_MAX_S = 10.0
 SUBSCRIBE_MAX = 500
 """Channels named in one command."""
@@ -115,7 +117,7 @@ class RedisFeed:
         batch: list[Raw] = []
         while not self._closing.is_set():
             # What is there is taken before anything is handed on.
-            if connection.can_read(0 if batch else pause_s):
+            if connection.can_read(0 if batch else LOOK_S):
                 received = connection.read_response()
                 if received[0] == b"message":
                     batch.append((received[1].decode(), -1, -1, received[2]))
