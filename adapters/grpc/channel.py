@@ -7,12 +7,11 @@ from pathlib import Path
 import grpc
 
 from engine.errors import ConfigError
+from engine.link.connection import PROBE_EVERY_S
 from engine.sections import OmsGrpcConfig, TlsConfig
 
-__all__ = ["PING_EVERY_S", "Endpoint"]
+__all__ = ["Endpoint"]
 
-PING_EVERY_S = 2.0
-"""Seconds of silence after which the peer is asked whether it is there."""
 _PING_ANSWER_MS = 1_000
 
 Options = list[tuple[str, int | str]]
@@ -24,7 +23,7 @@ _NO_RETRIES: Options = [
 # A peer that is gone without a word is found after 2 + 1 seconds. The timeout of keepalive alone
 # would not do: the transport waits for its own ping, a minute by default.
 _PINGS: Options = [
-    ("grpc.keepalive_time_ms", int(PING_EVERY_S * 1_000)),
+    ("grpc.keepalive_time_ms", int(PROBE_EVERY_S * 1_000)),
     ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
     ("grpc.http2.ping_timeout_ms", _PING_ANSWER_MS),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -41,6 +40,7 @@ class Endpoint:
     Attributes:
         target: host and port.
         timeout_s: seconds to a connection.
+        may_ping: no peer there has hung up yet because it was pinged.
 
     Raises:
         ConfigError: a file of ``oms_grpc.tls`` is missing or not PEM, one of certificate and key
@@ -52,6 +52,7 @@ class Endpoint:
         # An IPv6 address needs brackets in front of the port.
         self.target = f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
         self.timeout_s = config.timeout
+        self.may_ping = True
         self._credentials = _credentials(config.tls)
         self._name: Options = []
         if config.tls.server_name is not None:

@@ -7,19 +7,7 @@ from typing import Any, Literal
 
 from google.protobuf.message import DecodeError
 
-from adapters.grpc.dialect import (
-    ListWorking,
-    OrderTable,
-    QueryDone,
-    Reading,
-    Request,
-    SentOrder,
-    Unreadable,
-    UnsendableError,
-)
-from adapters.grpc.numbers import units, words
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
-from adapters.grpc.services import EXTENDED
 from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import (
     CancelRejected,
@@ -36,6 +24,17 @@ from engine.domain.events import (
 )
 from engine.domain.money import CASH_DECIMALS, format_units
 from engine.domain.orders import Liquidity, Order, OrderType, Side, TimeInForce
+from engine.link.dialect import (
+    ListWorking,
+    OrderTable,
+    QueryDone,
+    Reading,
+    Request,
+    SentOrder,
+    Unreadable,
+    UnsendableError,
+)
+from engine.link.wire import units, words
 
 __all__ = ["LIQUIDITIES", "SIDES", "TIMES_IN_FORCE", "TYPES", "ExtendedDialect"]
 
@@ -66,8 +65,6 @@ class ExtendedDialect:
     Args:
         table: the orders of the link.
     """
-
-    service = EXTENDED
 
     def __init__(self, table: OrderTable) -> None:
         self._table = table

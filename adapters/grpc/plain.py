@@ -8,7 +8,12 @@ from typing import Literal
 
 from google.protobuf.message import DecodeError
 
-from adapters.grpc.dialect import (
+from adapters.grpc.pb import order_pb2
+from engine.domain.commands import CancelOrder, ReplaceOrder
+from engine.domain.events import OrderAccepted, OrderCanceled, OrderRejected
+from engine.domain.money import MAX_UNITS
+from engine.domain.orders import Order, OrderType, Side, TimeInForce
+from engine.link.dialect import (
     ListWorking,
     OrderTable,
     Query,
@@ -19,13 +24,7 @@ from adapters.grpc.dialect import (
     Unreadable,
     UnsendableError,
 )
-from adapters.grpc.numbers import epoch_ns, words
-from adapters.grpc.pb import order_pb2
-from adapters.grpc.services import PLAIN
-from engine.domain.commands import CancelOrder, ReplaceOrder
-from engine.domain.events import OrderAccepted, OrderCanceled, OrderRejected
-from engine.domain.money import MAX_UNITS
-from engine.domain.orders import Order, OrderType, Side, TimeInForce
+from engine.link.wire import epoch_ns, words
 
 __all__ = ["PlainDialect", "request_id"]
 
@@ -52,8 +51,6 @@ class PlainDialect:
         table: the orders of the link.
         reduce_only: see ``oms_grpc.reduce_only``.
     """
-
-    service = PLAIN
 
     def __init__(self, table: OrderTable, reduce_only: Literal["refuse", "plain"]) -> None:
         self._table = table

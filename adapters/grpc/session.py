@@ -7,62 +7,21 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import grpc
-import msgspec
 from google.protobuf.message import DecodeError
 
-from adapters.grpc.channel import PING_EVERY_S, Endpoint
+from adapters.grpc.channel import Endpoint
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
 from adapters.grpc.services import EXTENDED, PLAIN, ServiceName
+from engine.link.connection import PROBE_EVERY_S
+from engine.link.session import Answered, Lost, Opened, Probed
 
-__all__ = ["Answered", "Lost", "Opened", "Probed", "Session"]
+__all__ = ["GrpcSession"]
 
 _NO_METHOD = f"/{EXTENDED.name}/Probe"
 _SILENT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 
-class Opened(msgspec.Struct, frozen=True):
-    """The connection stands.
-
-    Attributes:
-        session: which.
-        service: what the peer offers.
-        pings: it is watched by pings; otherwise the peer is to be probed.
-    """
-
-    session: Session
-    service: ServiceName
-    pings: bool
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """A message of the peer."""
-
-    session: Session
-    raw: bytes
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """The connection could not be had or is over.
-
-    Attributes:
-        session: which.
-        reason: a code, and the words of the transport.
-        pings_refused: the peer hung up because it does not want to be pinged.
-    """
-
-    session: Session
-    reason: str
-    pings_refused: bool
-
-
-class Probed(msgspec.Struct, frozen=True):
-    """The peer was asked whether it is there."""
-
-    session: Session
-    is_there: bool
-
-
-class Session:
+class GrpcSession:
     """Finds out which service the peer offers, and carries the messages of one stream.
 
     A thread of its own reads. Everything that happens is posted, the loss last and once.
@@ -73,21 +32,18 @@ class Session:
     Args:
         endpoint: where the peer is.
         post: takes what happens; called from the session's threads.
-        pings: watch a peer with ``tetrad.oms.v1.OrderLink`` by pings of HTTP/2.
         client: our name there: what an earlier session of it has sent and has not arrived, never
             will; empty for none.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, post: Callable[[object], None], *, pings: bool, client: str
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, post: Callable[[object], None], *, client: str) -> None:
         self._hello = oms_pb2.Request(hello=oms_pb2.Hello(client=client)).SerializeToString()
         self._post = post
         self._endpoint = endpoint
-        self._pings = pings
+        self._pings = endpoint.may_ping
         self._lock = threading.Lock()  # held while the channel is changed or closed
         self._is_closed = False
-        self._channel = endpoint.connect(pings=pings)
+        self._channel = endpoint.connect(pings=self._pings)
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="oms-session", daemon=True)
         self._thread.start()
@@ -100,7 +56,7 @@ class Session:
         """Ask for a method that no peer has: its saying so shows that it is there."""
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes]
         method = self._channel.unary_unary(_NO_METHOD)
-        call = method.future(b"", timeout=PING_EVERY_S)
+        call = method.future(b"", timeout=PROBE_EVERY_S)
         call.add_done_callback(lambda _: self._post(Probed(self, call.code() not in _SILENT)))
 
     def close(self) -> None:
@@ -132,7 +88,7 @@ class Session:
         try:
             method(b"", timeout=self._endpoint.timeout_s)
         except grpc.RpcError as error:
-            return _lost(self, error) if error.code() in _SILENT else None
+            return _lost(self, self._endpoint, error) if error.code() in _SILENT else None
         except ValueError:
             return _closed(self)
         return None
@@ -152,32 +108,33 @@ class Session:
             call = stream(outgoing())
             if service is EXTENDED and not _is_welcome(next(call)):
                 call.cancel()
-                return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
+                return Lost(self, "NO_WELCOME: the peer did not answer Hello")
             is_open = True
-            self._post(Opened(self, service, self._pings))
+            self._post(Opened(self, service.name, self._pings))
             for raw in call:
-                self._post(Answered(self, raw))
-            return Lost(self, "STREAM_ENDED: the peer has ended the stream", False)
+                self._post(Answered(self, raw, raw))
+            return Lost(self, "STREAM_ENDED: the peer has ended the stream")
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED and not is_open:
                 return None
-            return _lost(self, error)
+            return _lost(self, self._endpoint, error)
         except StopIteration:
-            return Lost(self, "NO_WELCOME: the peer did not answer Hello", False)
+            return Lost(self, "NO_WELCOME: the peer did not answer Hello")
         except ValueError:  # the channel was closed meanwhile
             return _closed(self)
         finally:
             requests.put(None)  # lets go of the thread that sends
 
 
-def _lost(session: Session, error: grpc.RpcError) -> Lost:
+def _lost(session: GrpcSession, endpoint: Endpoint, error: grpc.RpcError) -> Lost:
     details = str(error.details()).replace("\n", " ")[:500]
-    refused = "too many pings" in details.lower()
-    return Lost(session, f"{error.code().name}: {details}", refused)
+    if "too many pings" in details.lower():
+        endpoint.may_ping = False  # for the sessions to come
+    return Lost(session, f"{error.code().name}: {details}")
 
 
-def _closed(session: Session) -> Lost:
-    return Lost(session, "CLOSED: the link has let go of the connection", False)
+def _closed(session: GrpcSession) -> Lost:
+    return Lost(session, "CLOSED: the link has let go of the connection")
 
 
 def _is_welcome(raw: bytes) -> bool:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from google.protobuf.message import DecodeError
 
 from adapters.grpc.extended import LIQUIDITIES, SIDES, TIMES_IN_FORCE, TYPES
-from adapters.grpc.numbers import units
 from adapters.grpc.pb import order_pb2
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
 from engine.domain.clients import ClientRequest, ListOrders, QueryAnswered, QueryOrder
@@ -30,6 +29,7 @@ from engine.domain.events import (
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_DECIMALS, format_units, to_units
 from engine.domain.orders import Order, OrderType, Side
+from engine.link.wire import units
 
 __all__ = ["ExtendedWriter", "MalformedError", "PlainWriter", "Writer"]
 

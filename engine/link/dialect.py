@@ -1,4 +1,4 @@
-"""What both services have in common for the link: orders it knows, and a reading of answers."""
+"""What all services have in common for the link: orders it knows, and a reading of answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from adapters.grpc.services import ServiceName
 from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import OrderFilled
 from engine.domain.instruments import Instrument
@@ -159,13 +158,12 @@ class UnsendableError(Exception):
 
 
 class Dialect(Protocol):
-    """One service, spoken: requests into bytes, bytes into events. Pure; it sends nothing."""
+    """One service, spoken: requests into messages, messages into events. It sends nothing.
 
-    @property
-    def service(self) -> ServiceName:
-        """Which service."""
+    What a message is (bytes, a call) is between the dialect and the sessions of its link.
+    """
 
-    def encode(self, request: Request, sent: SentOrder | None) -> bytes:
+    def encode(self, request: Request, sent: SentOrder | None) -> Any:
         """Give the message of a request.
 
         Args:
@@ -176,10 +174,10 @@ class Dialect(Protocol):
             UnsendableError: the service has no word for it, or the order is not known here.
         """
 
-    def read(self, raw: bytes, now: int) -> Reading:
+    def read(self, said: Any, now: int) -> Reading:
         """Read an answer; whatever it holds, this raises nothing.
 
         Args:
-            raw: the message as it came.
+            said: the message as it came.
             now: UTC nanoseconds; for answers that carry no time.
         """

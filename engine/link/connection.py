@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from adapters.grpc.channel import PING_EVERY_S, Endpoint
-from adapters.grpc.deadlines import Deadlines
-from adapters.grpc.services import ServiceName
-from adapters.grpc.session import Lost, Opened, Probed, Session
-from engine.sections import OmsGrpcConfig
+from engine.link.deadlines import Deadlines
+from engine.link.session import Lost, Opened, Opener, Probed, Session
+from engine.sections import RetryConfig
 
-__all__ = ["Connection"]
+__all__ = ["PROBE_EVERY_S", "Connection"]
 
+PROBE_EVERY_S = 2.0
+"""Seconds of silence after which a peer is asked whether it is there."""
 _BACKOFF_MAX_S = 10.0
 _CONNECT, _OPENING, _PROBE, _STEADY = "connect", "opening", "probe", "steady"
 _OWN = (_CONNECT, _OPENING, _PROBE, _STEADY)
@@ -34,52 +34,47 @@ class Connection:
     up to 10 s; so a peer that accepts and hangs up is not called in a hot loop.
 
     Args:
-        config: section ``oms_grpc``.
+        opener: begins a session.
+        target: where the peer is, for people.
+        timeout_s: longest that a connection may take to stand, seconds.
+        retry: how a lost connection is tried again.
         deadlines: those of the thread.
         post: takes what the sessions post, from their threads.
-        client: our name at the peer.
-        up: called with the service when a connection stands.
+        up: called with the name of the service when a connection stands.
         down: called when one is lost and when an attempt has failed; it is news when a connection
             stood, when it is the first failure, and from ``retry.max_attempts`` failures on.
-
-    Raises:
-        ConfigError: a file of ``oms_grpc.tls`` cannot be used.
     """
 
     def __init__(
         self,
-        config: OmsGrpcConfig,
+        opener: Opener,
+        *,
+        target: str,
+        timeout_s: float,
+        retry: RetryConfig,
         deadlines: Deadlines,
         post: Callable[[object], None],
-        *,
-        client: str,
-        up: Callable[[ServiceName], None],
+        up: Callable[[str], None],
         down: Down,
     ) -> None:
-        self._endpoint = Endpoint(config)
-        self._timeout_s = config.timeout
-        self._retry = config.retry
+        self.target = target
+        self._opener = opener
+        self._timeout_s = timeout_s
+        self._retry = retry
         self._deadlines = deadlines
         self._post = post
-        self._client = client
         self._say_up = up
         self._say_down = down
         self._session: Session | None = None
-        self._pings = True
         self._is_up = False
         self._failures = 0
         self._began = 0.0
-
-    @property
-    def target(self) -> str:
-        """Host and port."""
-        return self._endpoint.target
 
     def is_current(self, session: Session) -> bool:
         """Tell whether a session is the one of now; what others post comes too late."""
         return session is self._session
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Any) -> None:
         """Send a message over the connection that stands."""
         if self._session is not None:
             self._session.send(message)
@@ -87,7 +82,7 @@ class Connection:
     def begin(self) -> None:
         """Make an attempt."""
         self._began = time.monotonic()
-        self._session = Session(self._endpoint, self._post, pings=self._pings, client=self._client)
+        self._session = self._opener(self._post)
         self._deadlines.set((_OPENING, ""), self._timeout_s)
 
     def end(self) -> None:
@@ -105,8 +100,8 @@ class Connection:
             return
         self._deadlines.drop((_OPENING, ""))
         self._deadlines.set((_STEADY, ""), self._backoff_s(1))
-        if not opened.pings:
-            self._deadlines.set((_PROBE, ""), PING_EVERY_S)
+        if not opened.watched:
+            self._deadlines.set((_PROBE, ""), PROBE_EVERY_S)
         self._is_up = True
         self._say_up(opened.service)
 
@@ -115,16 +110,14 @@ class Connection:
         if probed.session is not self._session:
             return
         if probed.is_there:
-            self._deadlines.set((_PROBE, ""), PING_EVERY_S)
+            self._deadlines.set((_PROBE, ""), PROBE_EVERY_S)
         else:
-            self._lose(f"SILENT: the peer did not answer within {PING_EVERY_S:g} s")
+            self._lose(f"SILENT: the peer did not answer within {PROBE_EVERY_S:g} s")
 
     def on_lost(self, lost: Lost) -> None:
         """Note that a session is over."""
         if lost.session is not self._session:
             return
-        if lost.pings_refused:
-            self._pings = False
         self._lose(lost.reason)
 
     def on_due(self, what: str) -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.grpc.deadlines import Deadlines
-from adapters.grpc.numbers import epoch_ns, units, words
 from adapters.grpc.plain import request_id
 from engine.domain.money import MAX_UNITS, format_units
+from engine.link.deadlines import Deadlines
+from engine.link.wire import epoch_ns, units, words
 
 A, B, C = ("ack", "a"), ("ack", "b"), ("ack", "c")
 
