@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
-
 from google.protobuf.message import DecodeError
 
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
 from engine.domain.commands import CancelOrder, ReplaceOrder
-from engine.domain.events import (
-    CancelRejected,
-    OrderAccepted,
-    OrderCanceled,
-    OrderExpired,
-    OrderFilled,
-    OrderNotFound,
-    OrderRejected,
-    OrderReplaced,
-    OrdersWorking,
-    PricedBy,
-    ReplaceRejected,
-)
-from engine.domain.money import CASH_DECIMALS, format_units
+from engine.domain.events import OrdersWorking
+from engine.domain.money import format_units
 from engine.domain.orders import Liquidity, Order, OrderType, Side, TimeInForce
 from engine.link.dialect import (
     ListWorking,
     OrderTable,
-    QueryDone,
     Reading,
     Request,
     SentOrder,
     Unreadable,
     UnsendableError,
 )
-from engine.link.wire import units, words
+from engine.link.reports import read_report
 
 __all__ = ["LIQUIDITIES", "SIDES", "TIMES_IN_FORCE", "TYPES", "ExtendedDialect"]
 
@@ -43,20 +27,6 @@ TYPES = {each: getattr(oms_pb2, f"ORDER_TYPE_{each.name}") for each in OrderType
 TIMES_IN_FORCE = {each: getattr(oms_pb2, f"TIME_IN_FORCE_{each.name}") for each in TimeInForce}
 LIQUIDITIES = {each: getattr(oms_pb2, f"LIQUIDITY_{each.name}") for each in Liquidity}
 _LIQUIDITY_OF = {number: each for each, number in LIQUIDITIES.items()}
-_EXEC_ID_MAX = 200
-
-# Reports that are a client order id, a reason and a time.
-_REASONED: Mapping[str, tuple[Callable[[str, str, int], Any], str]] = {
-    "rejected": (OrderRejected, "REJECTED"),
-    "canceled": (OrderCanceled, "VENUE"),
-    "expired": (OrderExpired, "VENUE"),
-    "cancel_rejected": (CancelRejected, "REJECTED"),
-    "replace_rejected": (ReplaceRejected, "REJECTED"),
-}
-
-
-class _WrongError(Exception):
-    """A field of a report cannot be; ``args`` are the code and a sentence."""
 
 
 class ExtendedDialect:
@@ -121,89 +91,8 @@ class ExtendedDialect:
         if sent is None:
             detail = f"a report on {said.client_order_id[:50]!r}, which is no order of ours"
             return [(None, Unreadable("UNKNOWN_ORDER", detail))]
-        try:
-            return [(sent, _event(kind, said, sent, ts))]
-        except _WrongError as error:
-            return [(sent, Unreadable(*error.args))]
-
-
-def _event(kind: str, said: Any, sent: SentOrder, ts: int) -> Any:
-    order_id = sent.order.client_order_id
-    if kind in _REASONED:
-        make, otherwise = _REASONED[kind]
-        return make(order_id, words(said.reason, otherwise), ts)
-    if kind == "accepted":
-        return OrderAccepted(order_id, words(said.venue_order_id, order_id), ts)
-    if kind == "executed":
-        return _filled(said, sent, ts)
-    if kind == "replaced":
-        return _replaced(said, sent, ts)
-    if kind == "not_found":
-        return OrderNotFound(client_order_id=order_id, ts_event=ts)
-    return QueryDone()
-
-
-def _positive(code: str, name: str, text: str, decimals: int) -> int:
-    try:
-        number = units(text, decimals)
-    except ValueError as error:
-        raise _WrongError(code, f"{name}: {error}") from None
-    if number <= 0:
-        raise _WrongError(code, f"{name} {text[:50]} is not above 0")
-    return number
-
-
-def _filled(said: oms_pb2.Executed, sent: SentOrder, ts: int) -> OrderFilled:
-    """Read an execution; one that is known comes out as it was."""
-    order, instrument = sent.order, sent.instrument
-    if not 0 < len(said.exec_id) <= _EXEC_ID_MAX:
-        raise _WrongError("BAD_EXEC_ID", f"an execution id of {len(said.exec_id)} characters")
-    qty = _positive(
-        "BAD_QUANTITY", "last_quantity", said.last_quantity, instrument.quantity_decimals
-    )
-    px = _positive("BAD_PRICE", "last_price", said.last_price, instrument.price_decimals)
-    liquidity = _LIQUIDITY_OF.get(said.liquidity)
-    if liquidity is None:
-        raise _WrongError("BAD_LIQUIDITY", f"liquidity {said.liquidity} is neither of the two")
-    try:
-        commission = units(said.commission, CASH_DECIMALS)
-    except ValueError as error:
-        raise _WrongError("BAD_COMMISSION", f"commission: {error}") from None
-    known = sent.fills.get(said.exec_id)
-    if known is not None:
-        if (abs(known.signed_qty), known.last_px, known.commission) != (qty, px, commission):
-            raise _WrongError("CHANGED_EXECUTION", f"{said.exec_id} was another one before")
-        return known
-    return OrderFilled(
-        client_order_id=order.client_order_id,
-        exec_id=said.exec_id,
-        strategy_id=order.strategy_id,
-        symbol=order.symbol,
-        signed_qty=order.side.sign * qty,
-        last_px=px,
-        cum_qty=sent.cum_qty + qty,
-        leaves_qty=max(sent.order_qty - sent.cum_qty - qty, 0),
-        commission=commission,
-        slippage=0,
-        liquidity=liquidity,
-        ts_event=ts,
-        priced_by=PricedBy.REPORT,
-        datum_seq=-1,
-        datum_ts=ts,
-    )
-
-
-def _replaced(said: oms_pb2.Replaced, sent: SentOrder, ts: int) -> OrderReplaced:
-    instrument = sent.instrument
-
-    def price(name: Literal["limit_price", "stop_price"]) -> int | None:
-        if not said.HasField(name):
-            return None
-        return _positive("BAD_PRICE", name, getattr(said, name), instrument.price_decimals)
-
-    qty = _positive("BAD_QUANTITY", "quantity", said.quantity, instrument.quantity_decimals)
-    order_id = sent.order.client_order_id
-    return OrderReplaced(order_id, qty, price("limit_price"), price("stop_price"), ts)
+        liquidity = _LIQUIDITY_OF.get(said.liquidity) if kind == "executed" else None
+        return [(sent, read_report(kind, said, sent, ts, liquidity))]
 
 
 def _text(number: int | None, decimals: int) -> str | None:
