@@ -153,6 +153,14 @@ class RiskGate(Actor):
 
     # Orders.
 
+    def price_of(self, symbol: str) -> int | None:
+        """Give the price that a symbol's latest order was judged by, in price units.
+
+        For any thread; None before any.
+        """
+        market = self._markets.get(symbol)
+        return None if market is None else market.px or None
+
     def on_submit_order(self, submit: SubmitOrder) -> None:
         """Give the one verdict on an order."""
         order = submit.order

@@ -27,7 +27,12 @@ from engine.sections import Config
 __all__ = ["Config", "load_config", "parse_settings", "profile_base"]
 
 ENVIRONMENT_PREFIX = "TETRAD_"
-ALIASES = {"DATABASE_URL": "store.url", "REDIS_URL": "redis.url"}
+ALIASES = {
+    "DATABASE_URL": "store.url",
+    "GATEWAY_TOKEN": "gateway.token",
+    "GATEWAY_URL": "gateway.url",
+    "REDIS_URL": "redis.url",
+}
 """Environment variables that mean a setting under a name of their own."""
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "DataConfig",
     "ExecutionConfig",
     "FeedConfig",
+    "GatewayConfig",
     "IndicatorsConfig",
     "InstrumentConfig",
     "KafkaConfig",
@@ -263,11 +264,11 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where the orders of a paper run go.
 
     Attributes:
-        kind: ``simulated``, the venue of the backtest, or ``grpc``, the order management system of
-            section ``oms_grpc``.
+        kind: ``simulated``, the venue of the backtest; ``grpc``, the order management system of
+            section ``oms_grpc``; ``http``, the gateway of section ``gateway``.
     """
 
-    kind: Literal["simulated", "grpc"] = "simulated"
+    kind: Literal["simulated", "grpc", "http"] = "simulated"
 
 
 class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -329,6 +330,34 @@ class OmsGrpcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls: TlsConfig = TlsConfig()
 
 
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gateway that orders go to over HTTP.
+
+    Attributes:
+        url: also ``GATEWAY_URL``; ``https://`` encrypts, and refuses a server whose certificate
+            does not hold.
+        token: also ``GATEWAY_TOKEN``: what shows the gateway who we are; none is sent when None.
+        root_certificate: PEM file of who may have signed the gateway's certificate; the system's
+            list when None.
+        timeout: seconds to the first answer to one request, and to a connection; an order without
+            one is unknown, never rejected.
+        sessions: the gateway's session of a strategy, by strategy; one of the strategy's own name
+            when it is not here.
+        reduce_only: what becomes of a reduce-only order where the gateway takes plain orders
+            alone; see ``oms_grpc.reduce_only``.
+        retry: how a lost connection is tried again, and a plain order whose outcome the gateway
+            left open, under the same ``Idempotency-Key``.
+    """
+
+    url: Annotated[str, Meta(pattern="^https?://[^/?#]+(/[^?#]*)?$")] = "http://localhost:3000"
+    token: str | None = None
+    root_certificate: str | None = None
+    timeout: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
+    sessions: dict[str, str] = {}
+    reduce_only: Literal["refuse", "plain"] = "refuse"
+    retry: RetryConfig = RetryConfig()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a run; sections are described by their own structs.
 
@@ -358,3 +387,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     execution: ExecutionConfig = ExecutionConfig()
     report: ReportConfig = ReportConfig()
     oms_grpc: OmsGrpcConfig = OmsGrpcConfig()
+    gateway: GatewayConfig = GatewayConfig()

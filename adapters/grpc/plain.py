@@ -9,14 +9,11 @@ from typing import Literal
 from google.protobuf.message import DecodeError
 
 from adapters.grpc.pb import order_pb2
-from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import OrderAccepted, OrderCanceled, OrderRejected
 from engine.domain.money import MAX_UNITS
-from engine.domain.orders import Order, OrderType, Side, TimeInForce
+from engine.domain.orders import OrderType, Side
 from engine.link.dialect import (
-    ListWorking,
     OrderTable,
-    Query,
     Reading,
     Received,
     Request,
@@ -24,6 +21,7 @@ from engine.link.dialect import (
     Unreadable,
     UnsendableError,
 )
+from engine.link.plain import plain_order
 from engine.link.wire import epoch_ns, words
 
 __all__ = ["PlainDialect", "request_id"]
@@ -31,12 +29,6 @@ __all__ = ["PlainDialect", "request_id"]
 _NAMESPACE = uuid.UUID("0c8b1f52-6a1e-5c4f-9d27-4b9b3a7d5e10")
 _SIDES = {Side.BUY: order_pb2.BUY, Side.SELL: order_pb2.SELL}
 _TYPES = {OrderType.LIMIT: order_pb2.LIMIT, OrderType.MARKET: order_pb2.MARKET}
-_LACKS: dict[type, str] = {
-    CancelOrder: "VENUE_LACKS_CANCEL",
-    ReplaceOrder: "VENUE_LACKS_REPLACE",
-    Query: "VENUE_LACKS_QUERY",
-    ListWorking: "VENUE_LACKS_LIST",
-}
 
 
 def request_id(client_order_id: str) -> str:
@@ -54,7 +46,7 @@ class PlainDialect:
 
     def __init__(self, table: OrderTable, reduce_only: Literal["refuse", "plain"]) -> None:
         self._table = table
-        self._refuses_reduce_only = reduce_only == "refuse"
+        self._reduce_only = reduce_only
 
     def encode(self, request: Request, sent: SentOrder | None) -> bytes:
         """Give the message of an order; the service has no other request.
@@ -64,10 +56,12 @@ class PlainDialect:
         Raises:
             UnsendableError: any other request, and an order that it cannot say.
         """
-        if not isinstance(request, Order) or sent is None:
-            raise UnsendableError(_LACKS[type(request)])
-        order, instrument = request, sent.instrument
-        self._refuse_what_is_lacking(order, instrument.quantity_unit)
+        order = plain_order(request, reduce_only=self._reduce_only)
+        if sent is None:
+            raise UnsendableError("UNKNOWN_ORDER")
+        instrument = sent.instrument
+        if order.order_qty % instrument.quantity_unit:
+            raise UnsendableError("VENUE_LACKS_FRACTIONS")
         message = order_pb2.OrderRequest(
             id=request_id(order.client_order_id),
             symbol=order.symbol,
@@ -80,18 +74,6 @@ class PlainDialect:
         if order.limit_px is not None:
             message.price = order.limit_px / instrument.price_unit
         return message.SerializeToString()
-
-    def _refuse_what_is_lacking(self, order: Order, quantity_unit: int) -> None:
-        if order.order_type not in _TYPES:
-            raise UnsendableError("VENUE_LACKS_STOP_ORDERS")
-        if order.time_in_force is not TimeInForce.GTC:
-            raise UnsendableError("VENUE_LACKS_TIME_IN_FORCE")
-        if order.reduce_only and self._refuses_reduce_only:
-            raise UnsendableError("VENUE_LACKS_REDUCE_ONLY")
-        if order.parent_id is not None or order.group_id is not None:
-            raise UnsendableError("VENUE_LACKS_LINKED_ORDERS")
-        if order.order_qty % quantity_unit:
-            raise UnsendableError("VENUE_LACKS_FRACTIONS")
 
     def read(self, raw: bytes, now: int) -> Reading:
         """Read a response; its executions come before what it says of the order."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from engine.domain import wire_time
 from engine.domain.money import to_units
 
-__all__ = ["epoch_ns", "units", "words"]
+__all__ = ["epoch_ns", "number_units", "units", "words"]
 
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _WORDS_MAX = 1_000
+_EXPONENT_MAX = 40
 
 
 def units(text: str, decimals: int) -> int:
@@ -23,6 +25,18 @@ def units(text: str, decimals: int) -> int:
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text[:50]!r} is not a decimal number such as 175.5")
     return to_units(text, decimals)
+
+
+def number_units(number: Decimal, decimals: int) -> int:
+    """Read a number of JSON exactly, whatever exponent it is written with.
+
+    Raises:
+        ValueError: it is not finite, has more digits after the point than ``decimals`` or does not
+            fit a signed 64-bit integer.
+    """
+    if not number.is_finite() or abs(number.adjusted()) > _EXPONENT_MAX:
+        raise ValueError(f"{str(number)[:50]} is not a usable number")
+    return to_units(number, decimals)
 
 
 def words(text: str, otherwise: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from actors.archivist import REQUESTS, Archivist
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
+from actors.risk_gate import RiskGate
 from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
 from adapters.memory.tape import Tape
@@ -26,7 +27,7 @@ from engine.domain.latch import Hold
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.orders import TERMINAL, OrderStatus
 from engine.errors import EngineHaltedError, InvariantError
-from engine.ports import LatchStore, MarketHistory, RunStore
+from engine.ports import LatchStore, MarketHistory, RunStore, VenueLink
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.runtime.clock import Clock
@@ -213,7 +214,9 @@ def build_runtime(
                 started[0].tell(ROUTER, event)
 
         by_symbol = {each.symbol: each for each in instruments}
-        gateway = _gateway(config, by_symbol, report, clock, run_name)
+        gateway = _gateway(
+            config, core, report, instruments=by_symbol, now=clock.now, client=run_name
+        )
         # First, so that it is the last to stop: what the archive lets go must still leave.
         cells.insert(0, _cell(GATEWAY, [gateway], ARCHIVE_CAPACITY, kept))
     runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)
@@ -246,24 +249,32 @@ def ask_for_the_last_time(runtime: PykkaRuntime, timeout_s: float) -> None:
 
 
 def _gateway(
-    config: Config,
-    instruments: Mapping[str, Instrument],
-    report: Callable[[Any], None],
-    clock: Clock,
-    run_name: str,
+    config: Config, core: Sequence[Actor], report: Callable[[Any], None], **common: Any
 ) -> VenueGateway:
-    # Here: nothing else needs gRPC, which takes a while to import.
-    from adapters.grpc.link import GrpcVenueLink
-
-    link = GrpcVenueLink(
-        config.oms_grpc,
-        instruments=instruments,
-        keep_closed=config.orders.keep_closed,
-        on_bad_answer=report,
-        now=clock.now,
-        client=run_name,
+    link = _LINKS[config.venue.kind](
+        config, core, keep_closed=config.orders.keep_closed, on_bad_answer=report, **common
     )
     return VenueGateway(GATEWAY, link=link, report=report, router=ROUTER, timeout_s=LINK_CLOSE_S)
+
+
+# What a link needs is imported with it: gRPC and HTTP take a while, and nothing else needs them.
+
+
+def _grpc_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
+    from adapters.grpc.link import GrpcVenueLink
+
+    return GrpcVenueLink(config.oms_grpc, **common)
+
+
+def _http_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
+    from adapters.http.link import HttpVenueLink
+
+    gate = next(actor for actor in core if isinstance(actor, RiskGate))
+    return HttpVenueLink(config.gateway, price_of=gate.price_of, **common)
+
+
+_LINKS: Mapping[str, Callable[..., VenueLink]] = {"grpc": _grpc_link, "http": _http_link}
+"""How a venue outside this process is reached, by ``venue.kind``."""
 
 
 def _cell(

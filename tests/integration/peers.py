@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
@@ -298,10 +298,3 @@ class ExtendedPeer(GrpcPeer):
             client_order_id=order.client_order_id, reason="USER", timestamp=NOW + 1
         )
         self.say(order, oms_pb2.Report(canceled=canceled))
-
-
-PEERS: Mapping[str, Callable[[], Peer]] = {
-    "order.OrderService": PlainPeer,
-    "tetrad.oms.v1.OrderLink": ExtendedPeer,
-}
-"""Every implementation of VenueLink, by the peer it talks to."""

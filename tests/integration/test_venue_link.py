@@ -25,7 +25,8 @@ from engine.domain.events import (
 from engine.domain.orders import OrderType, TimeInForce
 from engine.errors import EngineHaltedError
 from engine.ports import VenueLink
-from tests.integration.peers import NOW, PEERS, Peer
+from tests.integration.every_peer import PEERS
+from tests.integration.peers import NOW, Peer
 from tests.integration.proxy import FaultProxy
 from tests.integration.rig import Heard, make_order, opened
 

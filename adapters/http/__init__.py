@@ -1,0 +1,1 @@
+"""Orders over HTTP: the link to a gateway, and the edge of our own."""
