@@ -21,6 +21,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from engine.cli_db import db
 from engine.cli_feed import dead_letters, publish
+from engine.cli_gateway import gateway
 from engine.cli_oms import oms
 from engine.cli_operator import flatten, halt, reduce, resume
 from engine.cli_risk import printable, risk
@@ -57,6 +58,7 @@ _REFERENCE = (
 app.command(risk)
 app.command(db)
 app.command(oms)
+app.command(gateway)
 app.command(publish)
 app.command(dead_letters)
 for _command in (halt, reduce, resume, flatten):

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-__all__ = ["oms"]
+if TYPE_CHECKING:
+    from engine.oms import ReferenceOms
+    from engine.oms_ports import OmsState
+    from engine.ports import MarketHistory
+
+__all__ = [
+    "Data",
+    "Host",
+    "Port",
+    "Profile",
+    "Settings",
+    "Speed",
+    "State",
+    "oms",
+    "serve_until_stopped",
+]
 
 oms = App(name="oms", help="Serve a reference Order Management System over gRPC.")
 
@@ -76,21 +92,34 @@ def serve(
     """
     from engine.config import load_config, parse_settings
     from engine.oms import ReferenceOms, default_speed
-    from engine.wiring import oms_state, open_history
+    from engine.wiring import oms_state, open_history, open_oms_server
 
     changes = {**parse_settings(settings or []), "data.paths": [str(path) for path in data]}
     config = load_config(profile, environment=os.environ, settings=changes)
     history = open_history(config)
     pace = default_speed(history) if speed is None else speed
     kept = None if state is None else oms_state(state)
-    system = ReferenceOms(config, history, speed=pace, extended=not plain, state=kept)
+    edge = partial(open_oms_server, history.instruments, extended=not plain)
+    system = ReferenceOms(config, history, edge, speed=pace, state=kept)
+    serve_until_stopped(system, host, port, kept, history)
+    return 0
+
+
+def serve_until_stopped(
+    system: ReferenceOms, host: str, port: int, state: OmsState | None, history: MarketHistory
+) -> None:
+    """Start a system, serve, say where, and stop in order at SIGTERM or Ctrl-C."""
     gc.enable()  # a server lives long
     try:
-        bound = system.start(host, port)
+        system.start()
+        bound = system.serve(host, port)
         print(f"  serving           {host}:{bound}", flush=True)
-        if kept is not None:
-            print(f"  state             {state}, {kept.requests:,} requests", flush=True)
-        print(f"  data              {history.rows:,} {history.kind}s at {pace:,g} x", flush=True)
+        if state is not None:
+            print(f"  state             {state.requests:,} requests known", flush=True)
+        print(
+            f"  data              {history.rows:,} {history.kind}s at {system.speed:,g} x",
+            flush=True,
+        )
         system.run()
         print("  data              at its end; orders are taken, nothing fills", flush=True)
         while True:
@@ -99,4 +128,3 @@ def serve(
         print("  stopped", flush=True)
     finally:
         system.stop()
-    return 0

@@ -1,19 +1,20 @@
-"""The reference Order Management System: the simulated venue behind real sockets."""
+"""The reference exchange: the simulated venue behind real sockets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from engine.config import Config
-from engine.domain.clients import ClientGone, FromClient
+from engine.domain.clients import ClientGone, ClientRequest, FromClient
 from engine.domain.market import MarketEvent
 from engine.domain.orders import Order
 from engine.errors import ConfigError, EngineHaltedError
-from engine.ports import MarketHistory, OmsState
+from engine.oms_ports import OmsEdge, OmsState
+from engine.ports import MarketHistory
 from engine.runtime.clock import ReplayClock
 from engine.runtime.hosting import CellSpec
 from engine.runtime.inputs import Input, Told
@@ -21,9 +22,11 @@ from engine.runtime.mailbox import MailboxRules, Overflow
 from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.runtime.sim_runtime import EVENTS_OF
 from engine.runtime.supervision import Role
-from engine.wiring import DESK, KIND_TYPES, build_oms, open_oms_server
+from engine.wiring import DESK, KIND_TYPES, build_oms
 
 __all__ = ["ReferenceOms"]
+
+Ask = Callable[[FromClient | ClientGone], None]
 
 _NS = 1_000_000_000
 _CAPACITY = 100_000
@@ -40,7 +43,7 @@ def default_speed(history: MarketHistory) -> float:
 
 
 class ReferenceOms:
-    """Takes orders over gRPC and fills them by the rules of docs/fills.md from market data files.
+    """Takes orders of clients and fills them by the rules of docs/fills.md from market data files.
 
     Time is that of the data: it starts at the first bar's open and moves at a multiple of real
     time; orders are stamped with it when they arrive.
@@ -48,24 +51,32 @@ class ReferenceOms:
     Args:
         config: sections ``fill``, ``costs`` and ``orders`` are used.
         history: the market data.
+        edge: makes the side that clients talk to, of what carries a request to the desk; the
+            answers go to the session that it names. That raises ``EngineHaltedError`` when the
+            desk or the venue has failed, or is not started.
         speed: seconds of data in a real second, above zero.
-        extended: offer ``tetrad.oms.v1.OrderLink`` beside ``order.OrderService``.
         state: keeps what it was asked, so that it goes on where it was; None forgets at the end.
+        keep: takes what is reported on orders, before anybody is told.
+
+    Attributes:
+        speed: see above.
     """
 
     def __init__(
         self,
         config: Config,
         history: MarketHistory,
+        edge: Callable[[Ask], OmsEdge],
         *,
         speed: float,
-        extended: bool,
         state: OmsState | None = None,
+        keep: Callable[[Any], None] | None = None,
     ) -> None:
+        self.speed = speed
         self._history = history
         self._state = state
         self._header = _header(config, history)
-        self._server = open_oms_server(history.instruments, self.ask, extended=extended)
+        self._edge = edge(self._ask)
         first = min(_opens(history))
         kind = KIND_TYPES[history.kind]
         overflow: dict[type, Overflow] = {
@@ -85,8 +96,8 @@ class ReferenceOms:
                     actors=lambda: build_oms(
                         config,
                         history.instruments,
-                        self._server.deliver,
-                        None if state is None else state.report,
+                        self._edge.deliver,
+                        _both(None if state is None else state.report, keep),
                     ),
                     mailbox=MailboxRules(
                         capacity=_CAPACITY,
@@ -103,19 +114,25 @@ class ReferenceOms:
             dead_letters_max=100,
         )
 
-    def ask(self, message: FromClient | ClientGone) -> None:
-        """Put a request before the desk; the answer goes to the stream that it names.
-
-        Raises:
-            EngineHaltedError: the desk or the venue has failed, or it is not started.
-        """
+    def _ask(self, message: FromClient | ClientGone) -> None:
         self._runtime.tell(DESK, message)
 
-    def start(self, host: str, port: int) -> int:
-        """Take orders from now on; give the port.
+    def ask(self, session: int, request: ClientRequest) -> None:
+        """Put a request before the desk; what it has to say to it is delivered on return.
 
         Raises:
-            ConfigError: the address cannot be listened on, or the state cannot be gone on with.
+            EngineHaltedError: the desk or the venue has failed, or does not answer.
+        """
+        try:
+            self._runtime.ask(DESK, FromClient(session, request), timeout_s=_DEADLINE_S)
+        except TimeoutError as error:
+            raise EngineHaltedError(str(error)) from error
+
+    def start(self) -> None:
+        """Start the desk and the venue, as they were; the data stands still, nobody is served.
+
+        Raises:
+            ConfigError: the state cannot be gone on with.
         """
         if self._state is not None:
             self._state.open(self._header)
@@ -128,7 +145,14 @@ class ReferenceOms:
             raise cause or error from None
         if self._state is not None and self._state.ts:
             self._clock.go_on(self._state.ts)
-        return self._server.start(host, port)
+
+    def serve(self, host: str, port: int) -> int:
+        """Take orders from now on; give the port.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        return self._edge.start(host, port)
 
     def run(self) -> int:
         """Feed the data at its pace from where it was; give how many events there were to feed.
@@ -151,7 +175,7 @@ class ReferenceOms:
 
     def stop(self) -> None:
         """Stop taking orders, then the desk and the venue; within ten seconds. May be repeated."""
-        self._server.stop(timeout_s=_DEADLINE_S)
+        self._edge.stop(timeout_s=_DEADLINE_S)
         # A system that is kept only leaves off, as a killed one does: its orders work on.
         self._runtime.stop(timeout_s=_DEADLINE_S, closing=self._state is None)
         if self._state is not None:
@@ -162,13 +186,27 @@ class ReferenceOms:
             if isinstance(entered, Told) and isinstance(entered.message, FromClient):
                 request = entered.message.request
                 if isinstance(request, Order):
-                    self._server.recall(request)
+                    self._edge.recall(request)
             yield entered
 
     def _events(self) -> Iterator[MarketEvent]:
         make = EVENTS_OF[self._history.kind]
         for frame in self._history.chunks():
             yield from make(frame.to_dict(as_series=False), self._history.instruments)
+
+
+def _both(
+    first: Callable[[Any], None] | None, second: Callable[[Any], None] | None
+) -> Callable[[Any], None] | None:
+    """Give what takes an event to both; None when there is neither."""
+    if first is None or second is None:
+        return first or second
+
+    def both(event: Any) -> None:
+        first(event)
+        second(event)
+
+    return both
 
 
 def _opens(history: MarketHistory) -> Iterator[int]:

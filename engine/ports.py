@@ -32,7 +32,6 @@ __all__ = [
     "MarketFeed",
     "MarketHistory",
     "MarketPublisher",
-    "OmsState",
     "RunHeader",
     "RunRecord",
     "RunState",
@@ -392,40 +391,3 @@ class RunStore(Protocol):
 
     def close(self) -> None:
         """Let the run go. May be called again."""
-
-
-class OmsState(Protocol):
-    """Keeps what entered the reference Order Management System, so that it outlives its process.
-
-    Attributes:
-        events: market events of an earlier life that were handled.
-        requests: what clients asked in an earlier life.
-        ts: the time it had come to, UTC nanoseconds; 0 before anything.
-    """
-
-    events: int
-    requests: int
-    ts: int
-
-    def open(self, header: Mapping[str, Any]) -> None:
-        """Take it for this process, beginning it if it is not there yet.
-
-        Raises:
-            ConfigError: another process has it, or it was begun with another header.
-        """
-
-    def history(self, events: Iterator[MarketEvent]) -> Iterator[Input]:
-        """Give what entered the system, in order; ``events`` are the data from their start.
-
-        Raises:
-            ConfigError: it is not what was written, or other reports come of it now.
-        """
-
-    def keep(self, entered: Input) -> None:
-        """Keep what is about to be handled."""
-
-    def report(self, event: Any) -> None:
-        """Keep what came of it, before anybody is told."""
-
-    def close(self) -> None:
-        """Let it go. May be called again."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 
 from engine.errors import StoreError
 
-__all__ = ["connect", "said"]
+__all__ = ["connect", "connection_options", "said"]
 
 
 def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
@@ -19,27 +21,31 @@ def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
     Raises:
         StoreError: it does not answer.
     """
-    milliseconds = max(1, round(timeout_s * 1000))
     try:
-        return psycopg.connect(
-            conninfo,
-            autocommit=True,
-            application_name="tetrad",
-            connect_timeout=max(2, round(timeout_s)),
-            options=f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-            f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC "
-            # The server notices an engine that is gone, or its run would stay taken for hours.
-            f"-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 "
-            f"-c tcp_user_timeout={milliseconds}",
-            tcp_user_timeout=milliseconds,
-            keepalives_idle=2,
-            keepalives_interval=1,
-            keepalives_count=2,
-        )
+        return psycopg.connect(conninfo, **connection_options(timeout_s))
     except psycopg.Error as error:
         raise StoreError(
             f"the database does not answer: {said(error)}; is it running, and is store.url right?"
         ) from error
+
+
+def connection_options(timeout_s: float) -> dict[str, Any]:
+    """Give what every connection is opened with; see :func:`connect`."""
+    milliseconds = max(1, round(timeout_s * 1000))
+    return {
+        "autocommit": True,
+        "application_name": "tetrad",
+        "connect_timeout": max(2, round(timeout_s)),
+        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+        f"-c idle_in_transaction_session_timeout={milliseconds} -c TimeZone=UTC "
+        # The server notices an engine that is gone, or its run would stay taken for hours.
+        f"-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 "
+        f"-c tcp_user_timeout={milliseconds}",
+        "tcp_user_timeout": milliseconds,
+        "keepalives_idle": 2,
+        "keepalives_interval": 1,
+        "keepalives_count": 2,
+    }
 
 
 def said(error: psycopg.Error) -> str:

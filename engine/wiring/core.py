@@ -55,14 +55,15 @@ from engine.domain.risk import RiskLimits, SymbolBounds, bounds, symbol_bounds
 from engine.domain.risk_snapshot import RiskSnapshot
 from engine.domain.signals import Signal
 from engine.errors import ConfigError
-from engine.ports import Journal, LatchStore, MarketHistory, OmsState, RunRecord
+from engine.oms_ports import OmsEdge, OmsState
+from engine.ports import Journal, LatchStore, MarketHistory, RunRecord
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
 
 if TYPE_CHECKING:
-    from adapters.grpc.server import OmsServer
+    pass
 
 __all__ = [
     "KIND_TYPES",
@@ -324,7 +325,7 @@ def open_oms_server(
     ask: Callable[[FromClient | ClientGone], None],
     *,
     extended: bool,
-) -> OmsServer:
+) -> OmsEdge:
     """Make the edge of the reference Order Management System; it does not listen yet.
 
     Args:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from engine.domain.events import BadAnswer, VenueUp
 from engine.domain.orders import Order, OrderType, Side
-from engine.ports import VenueLink
+from engine.oms_ports import OmsEdge
+from engine.ports import MarketHistory, VenueLink
+from engine.wiring import open_oms_server
 from tests.integration.peers import NOW, WAIT_S
 
 
@@ -63,6 +66,11 @@ class Heard:
     def wait_until(self, is_so: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         with self._changed:
             assert self._changed.wait_for(is_so, timeout_s), (self.events, self.bad)
+
+
+def oms_edge(history: MarketHistory) -> Callable[[Callable[[Any], None]], OmsEdge]:
+    """Give what serves both services of gRPC."""
+    return partial(open_oms_server, history.instruments, extended=True)
 
 
 def opened(link: VenueLink, heard: Heard) -> VenueLink:

@@ -15,11 +15,11 @@ from adapters.grpc import server as server_module
 from adapters.grpc.pb import order_pb2
 from adapters.grpc.pb.tetrad.oms.v1 import oms_pb2
 from engine.config import load_config
-from engine.domain.clients import FromClient
 from engine.errors import EngineHaltedError
 from engine.oms import ReferenceOms, default_speed
 from engine.wiring import open_history
 from tests.cli.rig import bar_text
+from tests.integration.rig import oms_edge
 
 UUID = "0b0f1a52-6a1e-5c4f-9d27-4b9b3a7d5e10"
 PLAIN, EXTENDED = "/order.OrderService/StreamOrders", "/tetrad.oms.v1.OrderLink/Trade"
@@ -35,8 +35,10 @@ def folder(tmp_path: Path) -> Path:
 
 def serve(folder: Path, speed: float) -> tuple[ReferenceOms, int]:
     config = load_config("backtest", settings={"data.paths": [str(folder)]})
-    system = ReferenceOms(config, open_history(config), speed=speed, extended=True)
-    return system, system.start("127.0.0.1", 0)
+    history = open_history(config)
+    system = ReferenceOms(config, history, oms_edge(history), speed=speed)
+    system.start()
+    return system, system.serve("127.0.0.1", 0)
 
 
 @pytest.fixture
@@ -243,12 +245,15 @@ def test_totals_and_a_resend_over_the_contract(folder: Path) -> None:
 
 def test_a_failure_of_the_desk_is_told(folder: Path) -> None:
     config = load_config("backtest", settings={"data.paths": [str(folder)]})
-    system = ReferenceOms(config, open_history(config), speed=SLOW, extended=True)
+    history = open_history(config)
+    system = ReferenceOms(config, history, oms_edge(history), speed=SLOW)
     bad: Any = "no request at all"
-    with Client(system.start("127.0.0.1", 0), PLAIN) as client:
+    system.start()
+    with Client(system.serve("127.0.0.1", 0), PLAIN) as client:
         client.say(request())
         assert client.response().status == order_pb2.ACCEPTED
-        system.ask(FromClient(1, bad))
+        with pytest.raises(EngineHaltedError, match="KeyError"):
+            system.ask(1, bad)
         with pytest.raises(EngineHaltedError, match="oms_desk"):
             system.wait(20)
         with pytest.raises(EngineHaltedError, match="oms_desk"):

@@ -24,7 +24,7 @@ from engine.domain.events import OrderFilled, OrderNotFound, OrderStatusGiven
 from engine.domain.orders import Order, OrderType, Side
 from engine.oms import ReferenceOms
 from engine.sections import OmsGrpcConfig
-from tests.integration.rig import Heard, opened
+from tests.integration.rig import Heard, oms_edge, opened
 
 ENGINE = str(Path(sys.executable).with_name("engine"))
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data" / "FB.parquet"
@@ -56,8 +56,9 @@ def port() -> Iterator[int]:
     """Serve the reference system, with the data at its pace; give its port."""
     history = open_dataset([str(DATA)])
     # Slower than the engine, which starts twice: the data must not be at its end before.
-    oms = ReferenceOms(load_config("backtest"), history, speed=SPEED / 5, extended=True)
-    number = oms.start("127.0.0.1", 0)
+    oms = ReferenceOms(load_config("backtest"), history, oms_edge(history), speed=SPEED / 5)
+    oms.start()
+    number = oms.serve("127.0.0.1", 0)
     feeding = threading.Thread(target=oms.run)
     feeding.start()
     try:
