@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -47,11 +47,19 @@ class ExtendedDialect:
     Args:
         table: the orders of the link.
         sessions: the gateway's session by strategy; one of the strategy's own name otherwise.
+        price_of: gives the latest price of a symbol in price units, which an order without a
+            limit price goes with.
     """
 
-    def __init__(self, table: OrderTable, sessions: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        table: OrderTable,
+        sessions: Mapping[str, str],
+        price_of: Callable[[str], int | None],
+    ) -> None:
         self._table = table
         self._sessions = sessions
+        self._price_of = price_of
 
     def encode(self, request: Request, sent: SentOrder | None) -> Call:
         """Give the call of any request.
@@ -78,8 +86,9 @@ class ExtendedDialect:
 
     def _order(self, order: Order, sent: SentOrder) -> Call:
         decimals = sent.instrument.price_decimals
+        price = order.limit_px if order.limit_px is not None else self._price_of(order.symbol)
         body = msgspec.structs.replace(
-            execute_of(order, sent, self._sessions, order.limit_px),
+            execute_of(order, sent, self._sessions, price),
             order_type=order.order_type.name,
             time_in_force=order.time_in_force.name,
             limit_price=_text(order.limit_px, decimals),

@@ -57,7 +57,7 @@ class HttpVenueLink(Link):
             partial(HttpSession, endpoint, client=client),
             {
                 HTTP_PLAIN: PlainDialect(table, config.sessions, price_of, config.reduce_only),
-                HTTP_LINK: ExtendedDialect(table, config.sessions),
+                HTTP_LINK: ExtendedDialect(table, config.sessions, price_of),
             },
             table,
             target=endpoint.target,
