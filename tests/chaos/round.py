@@ -25,6 +25,7 @@ CONVERGE_S = 60.0
 STOP_S = 10.0
 NOTICE_S = 5.0
 LINK_S = 3.0
+LOST, STARTING = "VENUE_DOWN", "VENUE_DOWN: STARTING"
 POLL_S = 0.05
 GO_ON, STOPPED, TERMINATED, DONE = 75, 143, -15, 0
 HELD_BY_ANOTHER = "is at work in another engine"
@@ -207,10 +208,15 @@ class Round:
         world.heal()
 
     def _is_linked(self) -> bool:
-        """Wait until the engine has found the order system; False when it does not."""
+        """Wait until the engine has found the order system, after every loss it told of.
+
+        It asks what is working whenever it has. False when it does not find it.
+        """
         limit = time.monotonic() + LINK_S
-        while time.monotonic() < limit and not self._world.engine.wait_over(POLL_S):
-            if self._world.oms.listings() > self._listings:
+        engine, oms = self._world.engine, self._world.oms
+        while time.monotonic() < limit and not engine.wait_over(POLL_S):
+            lost = sum(LOST in line and STARTING not in line for _, line in engine.said.lines)
+            if oms.listings() - self._listings > lost:
                 return True
         return False
 
@@ -234,7 +240,7 @@ class Round:
             ended = engine.wait_over(limit) and engine.code == GO_ON
             noticed = time.monotonic() if ended else None
         else:
-            noticed = engine.said.wait("VENUE_DOWN", limit, since=began)
+            noticed = engine.said.wait(LOST, limit, since=began)
         if noticed is not None:
             self.outcome.noticed.setdefault(step.fault, []).append(noticed - began)
         elif limit >= NOTICE_S and engine.code is None:
