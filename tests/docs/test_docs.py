@@ -37,6 +37,10 @@ NOT_RUN = {
     "make bench-live",
     "make bench-peers",
     "engine oms --data examples/data --port 50051",  # tests/cli runs it
+    # tests/postgres/test_gateway_command.py runs these two, and takes them from the page.
+    "engine gateway serve --data examples/data/GOOG.parquet --set store.folder=gateway-data",
+    "engine run examples/strategies/sma_cross.py --profile paper \\",
+    "    --data examples/data/GOOG.parquet --set venue.kind=http --set feed.speed=86400",
     # tests/feeds runs these two, and takes them from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --symbols IBM \\",
     "    --set feed.kind=redis --set data.price_decimals=9",
