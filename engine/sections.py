@@ -14,6 +14,7 @@ from engine.domain.risk import RiskLimits
 
 __all__ = [
     "AccountConfig",
+    "AlpacaConfig",
     "Config",
     "DataConfig",
     "ExecutionConfig",
@@ -265,10 +266,11 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         kind: ``simulated``, the venue of the backtest; ``grpc``, the order management system of
-            section ``oms_grpc``; ``http``, the gateway of section ``gateway``.
+            section ``oms_grpc``; ``http``, the gateway of section ``gateway``; ``alpaca``, the
+            broker of section ``alpaca``.
     """
 
-    kind: Literal["simulated", "grpc", "http"] = "simulated"
+    kind: Literal["simulated", "grpc", "http", "alpaca"] = "simulated"
 
 
 class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -358,6 +360,32 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     retry: RetryConfig = RetryConfig()
 
 
+class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A broker over HTTP in Alpaca's REST shape; its keys are in the environment.
+
+    Attributes:
+        url: where it is; the keys go there, so it is ``https://`` but on this machine.
+        live: send orders to another place than ``https://paper-api.alpaca.markets`` or this
+            machine, such as ``https://api.alpaca.markets``: they may be for real money.
+        timeout: seconds to the answer to one request, and to a connection; an order without one is
+            unknown, never rejected, and is not sent again.
+        poll_ms: milliseconds from one look at the open orders to the next.
+        requests_per_minute: how many requests the account may make; with three quarters of them
+            made, the rest is for orders.
+        reduce_only: what becomes of a reduce-only order: ``refuse`` it as VENUE_LACKS_REDUCE_ONLY,
+            or send it ``plain``, trusting the gate, which approves none that could open a position.
+        retry: how a lost connection is tried again.
+    """
+
+    url: Annotated[str, Meta(pattern="^https?://[^/?#@]+/?$")] = "https://paper-api.alpaca.markets"
+    live: bool = False
+    timeout: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
+    poll_ms: Annotated[int, Meta(ge=20, le=60_000)] = 1_000
+    requests_per_minute: Annotated[int, Meta(ge=20, le=1_000_000)] = 200
+    reduce_only: Literal["refuse", "plain"] = "refuse"
+    retry: RetryConfig = RetryConfig()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a run; sections are described by their own structs.
 
@@ -388,3 +416,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     report: ReportConfig = ReportConfig()
     oms_grpc: OmsGrpcConfig = OmsGrpcConfig()
     gateway: GatewayConfig = GatewayConfig()
+    alpaca: AlpacaConfig = AlpacaConfig()

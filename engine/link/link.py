@@ -361,7 +361,8 @@ class Link:
         order_id = None if sent is None else sent.order.client_order_id
         self._bad(order_id, wrong, raw)
         if order_id is not None:
-            self._deadlines.drop((_ACK, order_id))
+            for what in (_ACK, _QUERY):  # one word that nobody knows is enough
+                self._deadlines.drop((what, order_id))
             self._unknown(order_id, wrong.code)
 
     def _bad(self, order_id: str | None, wrong: Unreadable, raw: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -273,7 +274,17 @@ def _http_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLin
     return HttpVenueLink(config.gateway, price_of=gate.price_of, **common)
 
 
-_LINKS: Mapping[str, Callable[..., VenueLink]] = {"grpc": _grpc_link, "http": _http_link}
+def _alpaca_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
+    from adapters.alpaca.link import AlpacaVenueLink
+
+    return AlpacaVenueLink(config.alpaca, environment=os.environ, **common)
+
+
+_LINKS: Mapping[str, Callable[..., VenueLink]] = {
+    "grpc": _grpc_link,
+    "http": _http_link,
+    "alpaca": _alpaca_link,
+}
 """How a venue outside this process is reached, by ``venue.kind``."""
 
 

@@ -20,13 +20,13 @@ from engine.domain.events import BadAnswer
 from engine.domain.money import format_units
 from engine.domain.orders import Order
 from engine.sections import GatewayConfig, RetryConfig
-from tests.integration.peers import INSTRUMENTS, NOW, WAIT_S
+from tests.integration.peers import EVERYTHING, INSTRUMENTS, NOW, WAIT_S
 
 
 class HttpPeer:
     """A gateway with links; ``answers`` are what it says to orders instead, one after another."""
 
-    offers = frozenset({"cancel", "replace", "query", "list", "stops"})
+    offers = EVERYTHING
     links = True
 
     def __init__(self) -> None:

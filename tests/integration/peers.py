@@ -27,6 +27,12 @@ COIN = Instrument(symbol="C", quantity_decimals=4)
 INSTRUMENTS = {each.symbol: each for each in (SHARE, COIN)}
 NOW = 1_700_000_000 * 10**9
 WAIT_S = 20.0
+EVERYTHING = frozenset(
+    {
+        "cancel", "replace", "query", "list", "stops", "times", "reduce-only", "links", "fractions",
+    }
+)  # fmt: skip
+"""What a venue can do beyond market and limit orders that stay until they are canceled."""
 
 
 class Peer(Protocol):
@@ -34,7 +40,7 @@ class Peer(Protocol):
 
     Attributes:
         port: where it listens; the same after a restart.
-        offers: what it can do beyond plain orders: cancel, replace, query, list, stops.
+        offers: what it can do beyond plain orders, of ``EVERYTHING``.
         received: ids of the orders it got, in order, resends included.
     """
 
@@ -230,7 +236,7 @@ class ExtendedPeer(GrpcPeer):
     """``tetrad.oms.v1.OrderLink`` alone; answers queries from what it was told to say."""
 
     path = "/tetrad.oms.v1.OrderLink/Trade"
-    offers = frozenset({"cancel", "replace", "query", "list", "stops"})
+    offers = EVERYTHING
 
     def __init__(self, options: Iterable[tuple[str, int]] = ()) -> None:
         super().__init__(options)

@@ -1,0 +1,1 @@
+"""Orders to a broker over HTTP in Alpaca's REST shape."""

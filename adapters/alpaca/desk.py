@@ -1,0 +1,486 @@
+"""What it takes to do a request, and to find out what has become of the orders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from adapters.alpaca.activities import Activities
+from adapters.alpaca.book import Book, Watched
+from adapters.alpaca.calls import Call, Found, Listed, Missing, Refused, Spoiled
+from adapters.alpaca.client import Client, Reply
+from adapters.alpaca.endpoint import Endpoint
+from adapters.alpaca.wire import (
+    QTY_DECIMALS,
+    FillSaid,
+    OrderSaid,
+    base_id,
+    before,
+    decode,
+    items,
+    quantity,
+    refusal_of,
+)
+from engine.domain.money import format_units
+
+__all__ = ["Desk"]
+
+_ORDERS = "/v2/orders"
+_BY_OUR_ID = "/v2/orders:by_client_order_id"
+_DONE = frozenset({200, 201, 204})
+_DEFINITE = frozenset({400, 403, 404, 422})
+_FAILED = frozenset({"rejected", "canceled", "expired"})
+_NOT_UNIQUE = "client_order_id must be unique"
+_LIST_MAX = 500  # the most that there is in one answer
+_LISTS_MAX = 20
+_FORMS_MAX = 200
+_LINGER_S = 60.0  # late executions are looked for so long after the last order has ended
+_PART = 0.8  # of the time to answer a query in; the link gives it up after that
+_SOON_S = 0.25
+_ASK_SOON_S = 0.5
+
+
+class _SpoiledError(Exception):
+    """An answer that nobody can use; ``args`` are the code and a sentence."""
+
+
+class Desk:
+    """Carries requests out and looks at what is open; from several threads.
+
+    Args:
+        client: asks the broker.
+        endpoint: how long that may take.
+        book: the watched orders.
+        activities: their executions.
+        say: takes what was found out, and the bytes it was read from.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        endpoint: Endpoint,
+        book: Book,
+        activities: Activities,
+        say: Callable[[object, bytes], None],
+    ) -> None:
+        self._client = client
+        self._timeout_s = endpoint.timeout_s
+        self._book = book
+        self._activities = activities
+        self._say = say
+        self._news: set[str] = set()  # orders that executions were read of
+        self._strangers: set[str] = set()
+        self._lock = threading.Lock()
+        self._list_is_wrong = False
+        self._carry: Mapping[str, Callable[[Call, Watched], None]] = {
+            "order": self._post,
+            "cancel": self._cancel,
+            "replace": self._replace,
+            "query": self._query,
+        }
+
+    def carry(self, call: Call) -> None:
+        """Carry a request out and say what came of it.
+
+        Raises:
+            NoReplyError: nothing came back; nobody knows.
+        """
+        if call.about == "list":
+            self._list()
+            return
+        watched = self._book.watch(call.wire_id)
+        watched.is_busy = True
+        try:
+            self._carry[call.about](call, watched)
+        except _SpoiledError as error:
+            self._spoil(watched, *error.args, again=True)
+        finally:
+            watched.is_busy = False
+
+    # Requests.
+
+    def _post(self, call: Call, watched: Watched) -> None:
+        watched.posted_at = time.monotonic()
+        watched.cancel_asked = False
+        body = msgspec.json.encode(call.fields)
+        reply = self._client.tell("POST", _ORDERS, body=body, timeout_s=self._timeout_s)
+        if reply.status in _DONE:
+            watched.posted_at = None
+            form = self._ours(reply, call.wire_id)
+            self._found(watched, self._follow((form,)))
+            return
+        reason = _refusal(reply)
+        if reason is None:
+            raise _unclear("POST", _ORDERS, reply)
+        watched.posted_at = None
+        if reply.status == 422 and _NOT_UNIQUE in reason.lower():  # so it is there
+            found = self._look_up(call.wire_id, self._timeout_s)
+            if found is None:
+                raise _SpoiledError("UNKNOWN_ORDER", f"{reason}, and there is no such order")
+            self._found(watched, self._follow((found,)))
+            return
+        self._book.forget(watched)
+        self._say(Refused("order", call.wire_id, reason), reply.body)
+
+    def _cancel(self, call: Call, watched: Watched) -> None:
+        if not self._know(watched):
+            self._say(Refused("cancel", call.wire_id, "the broker has no such order"), b"")
+            return
+        watched.cancel_asked = True
+        for _ in range(2):
+            order_id = watched.chain[-1].id
+            path = f"{_ORDERS}/{order_id}"
+            reply = self._client.tell("DELETE", path, timeout_s=self._timeout_s)
+            if reply.status in _DONE:
+                self._refresh(watched)
+                return
+            reason = _refusal(reply)
+            if reason is None:
+                raise _unclear("DELETE", path, reply)
+            self._refresh(watched)
+            if watched.chain[-1].id == order_id:  # else it was replaced meanwhile
+                watched.cancel_asked = False
+                self._say(Refused("cancel", call.wire_id, reason), reply.body)
+                return
+
+    def _replace(self, call: Call, watched: Watched) -> None:
+        if not self._know(watched):
+            self._say(Refused("replace", call.wire_id, "the broker has no such order"), b"")
+            return
+        self._refresh(watched)
+        last = watched.chain[-1]
+        filled = _sum(watched.chain)
+        total = call.fields.get("qty")
+        fields = dict(call.fields)
+        if total is not None or quantity(last.filled_qty):
+            # What the broker wants is still to be filled; it would take the old total otherwise.
+            whole = filled - quantity(last.filled_qty) + _qty(last.qty)
+            left = (whole if total is None else quantity(total)) - filled
+            if left <= 0:
+                self._say(Refused("replace", call.wire_id, "nothing would be left of it"), b"")
+                return
+            fields["qty"] = format_units(left, QTY_DECIMALS)
+        path = f"{_ORDERS}/{last.id}"
+        body = msgspec.json.encode(fields)
+        reply = self._client.tell("PATCH", path, body=body, timeout_s=self._timeout_s)
+        if reply.status in _DONE:
+            watched.replacing = self._form(reply).id
+            self._refresh(watched)
+            return
+        reason = _refusal(reply)
+        if reason is None:
+            raise _unclear("PATCH", path, reply)
+        self._refresh(watched)
+        self._say(Refused("replace", call.wire_id, reason), reply.body)
+
+    def _query(self, call: Call, watched: Watched) -> None:
+        """Ask by our id; "never had" is believed when nothing of ours can still be on its way."""
+        deadline = time.monotonic() + _PART * self._timeout_s
+        while True:
+            found = self._look_up(call.wire_id, max(deadline - time.monotonic(), _SOON_S))
+            if found is not None:
+                self._found(watched, self._follow((found,)), deadline)
+                return
+            sent_at = watched.posted_at
+            if sent_at is None or time.monotonic() - sent_at > 2 * self._timeout_s:
+                self._book.forget(watched)
+                self._say(Missing(call.wire_id), b"")
+                return
+            if time.monotonic() + _ASK_SOON_S > deadline or self._client.wait(_ASK_SOON_S):
+                return  # without an answer; it will be asked again
+
+    def _list(self) -> None:
+        listed = self._open_orders()
+        if listed is not None:
+            wire_ids = tuple(dict.fromkeys(base_id(each.client_order_id) for each in listed))
+            self._say(Listed(wire_ids), b"")
+
+    # Looking.
+
+    def look(self) -> None:
+        """Look at the orders that are open, and for executions of those that have just ended.
+
+        Raises:
+            NoReplyError: nothing came back.
+        """
+        live = {each: each.version for each in self._book.live() if not each.is_busy}
+        if live:
+            listed = self._open_orders()
+            if listed is None:
+                return
+            by_id = {each.id: each for each in listed}
+            by_our_id = {each.client_order_id: each for each in listed}
+            for watched, version in live.items():
+                if not watched.is_busy and watched.version == version:
+                    self._look_at(watched, by_id, by_our_id)
+        if time.monotonic() - self._book.ended_at < _LINGER_S:
+            self._read_on(self._timeout_s)
+        self._tell_news()
+
+    def _look_at(
+        self,
+        watched: Watched,
+        by_id: Mapping[str, OrderSaid],
+        by_our_id: Mapping[str, OrderSaid],
+    ) -> None:
+        try:
+            if not watched.chain:
+                form = by_our_id.get(watched.wire_id)
+                if form is not None:
+                    self._found(watched, self._follow((form,)))
+                return
+            form = by_id.get(watched.chain[-1].id)
+            if form is None or watched.replacing is not None:
+                self._refresh(watched)
+            else:
+                self._found(watched, self._follow((*watched.chain[:-1], form)))
+        except _SpoiledError as error:
+            self._spoil(watched, *error.args, again=False)
+
+    def _tell_news(self) -> None:
+        with self._lock:
+            news, self._news = self._news, set()
+        for order_id in sorted(news):
+            watched = self._book.find(order_id)
+            try:
+                if watched is None:
+                    self._stranger(order_id)
+                elif not watched.is_busy:
+                    self._found(watched, watched.chain)
+            except _SpoiledError as error:
+                if watched is not None:
+                    self._spoil(watched, *error.args, again=False)
+
+    def _stranger(self, order_id: str) -> None:
+        """See whether executions of an unknown id are of an order whose answer we have missed."""
+        if order_id in self._strangers:
+            return
+        if any(not each.chain for each in self._book.live()):
+            form = self._get(order_id)
+            watched = self._book.get(base_id(form.client_order_id))
+            if watched is not None:
+                if not watched.chain:
+                    self._found(watched, self._follow((form,)))
+                return
+        self._strangers.add(order_id)
+        fills = self._activities.of([order_id])
+        detail = f"executions of order {order_id[:50]!r}, which is no order of ours"
+        self._say(Spoiled("", "UNKNOWN_ORDER", detail), msgspec.json.encode(fills))
+
+    def _refresh(self, watched: Watched) -> None:
+        """Look at one order, and at what has become of its replacement."""
+        form = self._get(watched.chain[-1].id)
+        forms = len(watched.chain)
+        chain = self._follow((*watched.chain[:-1], form))
+        if len(chain) > forms:
+            watched.replacing = None
+        elif watched.replacing is not None and form.status not in ("pending_replace", "replaced"):
+            other = self._get(watched.replacing)
+            if other.status in _FAILED:
+                watched.replacing = None
+                reason = f"the replacement was {other.status}"
+                self._say(Refused("replace", watched.wire_id, reason), msgspec.json.encode(other))
+        self._found(watched, chain)
+
+    def _found(
+        self, watched: Watched, chain: tuple[OrderSaid, ...], asked_until: float | None = None
+    ) -> None:
+        """Say what there is of an order, once its executions are what it speaks of.
+
+        Args:
+            watched: the order.
+            chain: its forms.
+            asked_until: it answers a query, and until when the executions may be waited for.
+        """
+        self._book.note(watched, chain)
+        wanted = _sum(chain)
+        fills, is_whole = self._executions(chain, wanted, asked_until)
+        was_asked = asked_until is not None
+        if is_whole:
+            watched.short_since = None
+        elif watched.short_since is None:
+            watched.short_since = time.monotonic()
+        waited_s = 0.0 if is_whole else time.monotonic() - (watched.short_since or 0.0)
+        if not is_whole and not was_asked:
+            if waited_s < self._timeout_s:
+                return  # they come a moment later than the word that there are some
+            if watched.told != (chain, fills, False):
+                self._read_back(chain, self._timeout_s)
+                fills, is_whole = self._executions(chain, wanted, asked_until)
+        told = (chain, fills, is_whole)
+        if was_asked or told != watched.told:
+            found = Found(
+                wire_id=watched.wire_id,
+                chain=chain,
+                fills=fills,
+                is_whole=is_whole,
+                is_replaced=len(chain) > (1 if was_asked else watched.told_forms),
+                was_asked=was_asked,
+                cancel_asked=watched.cancel_asked,
+            )
+            watched.told, watched.told_forms = told, len(chain)
+            self._say(found, msgspec.json.encode((chain, fills)))
+        self._book.settle(watched)
+
+    def _executions(
+        self, chain: tuple[OrderSaid, ...], wanted: int, asked_until: float | None
+    ) -> tuple[tuple[FillSaid, ...], bool]:
+        """Give the executions of an order, and whether they are all; reads on when they are not."""
+        ids = [form.id for form in chain]
+        fills = self._activities.of(ids)
+        if _filled(fills) < wanted:
+            self._read_on(self._timeout_s)
+            fills = self._activities.of(ids)
+        if asked_until is None or _filled(fills) >= wanted:
+            return fills, _filled(fills) >= wanted
+        self._read_back(chain, max(asked_until - time.monotonic(), _SOON_S))
+        while _filled(fills := self._activities.of(ids)) < wanted:
+            if time.monotonic() + _ASK_SOON_S > asked_until or self._client.wait(_ASK_SOON_S):
+                break
+            self._read_on(max(asked_until - time.monotonic(), _SOON_S))
+        return fills, _filled(fills) >= wanted
+
+    def _read_on(self, timeout_s: float) -> None:
+        news = self._activities.read_on(self._client, self._bad, timeout_s=timeout_s)
+        with self._lock:
+            self._news |= news
+
+    def _read_back(self, chain: tuple[OrderSaid, ...], timeout_s: float) -> None:
+        since = chain[0].submitted_at or chain[0].created_at
+        self._activities.read_back(self._client, self._bad, since, timeout_s=timeout_s)
+
+    # Answers.
+
+    def _know(self, watched: Watched) -> bool:
+        """Find out the broker's id of an order; False when it has none."""
+        if not watched.chain:
+            found = self._look_up(watched.wire_id, self._timeout_s)
+            if found is None:
+                return False
+            self._book.note(watched, self._follow((found,)))
+        return True
+
+    def _look_up(self, wire_id: str, timeout_s: float) -> OrderSaid | None:
+        """Ask for an order by our id; None when the broker has never had it."""
+        reply = self._client.ask(_BY_OUR_ID, {"client_order_id": wire_id}, timeout_s=timeout_s)
+        if reply.status == 404 and refusal_of(reply.body) is not None:
+            return None
+        if reply.status not in _DONE:
+            raise _unclear("GET", _BY_OUR_ID, reply)
+        return self._ours(reply, wire_id)
+
+    def _get(self, order_id: str) -> OrderSaid:
+        path = f"{_ORDERS}/{order_id}"
+        reply = self._client.ask(path, timeout_s=self._timeout_s)
+        if reply.status not in _DONE:
+            raise _unclear("GET", path, reply)
+        form = self._form(reply)
+        if form.id != order_id:
+            raise _SpoiledError("UNKNOWN_ORDER", f"{path} was answered with {form.id[:50]!r}")
+        return form
+
+    def _ours(self, reply: Reply, wire_id: str) -> OrderSaid:
+        form = self._form(reply)
+        if form.client_order_id != wire_id:
+            detail = f"asked for {wire_id!r}, answered with {form.client_order_id[:50]!r}"
+            raise _SpoiledError("UNKNOWN_ORDER", detail)
+        return form
+
+    def _form(self, reply: Reply) -> OrderSaid:
+        try:
+            form: OrderSaid = decode(OrderSaid, reply.body)
+        except msgspec.DecodeError as error:
+            raise _SpoiledError("UNPARSABLE", f"not an order: {error}") from None
+        return form
+
+    def _follow(self, chain: tuple[OrderSaid, ...]) -> tuple[OrderSaid, ...]:
+        """Go on to the replacement of the last form, and so forth."""
+        while chain[-1].status == "replaced" and chain[-1].replaced_by:
+            following = chain[-1].replaced_by
+            if len(chain) > _FORMS_MAX or any(form.id == following for form in chain):
+                raise _SpoiledError("BAD_CHAIN", f"{following[:50]!r} replaces itself")
+            chain = (*chain, self._get(following))
+        return chain
+
+    def _open_orders(self) -> list[OrderSaid] | None:
+        """List what is open; None when that cannot be read, which is told once."""
+        found: dict[str, OrderSaid] = {}
+        after: str | None = None
+        for _ in range(_LISTS_MAX):
+            params = {"status": "open", "limit": str(_LIST_MAX), "direction": "asc"}
+            if after is not None:
+                params["after"] = after
+            reply = self._client.ask(_ORDERS, params, timeout_s=self._timeout_s)
+            try:
+                if reply.status not in _DONE:
+                    raise _unclear("GET", _ORDERS, reply)
+                page = self._orders_in(reply.body)
+            except _SpoiledError as error:
+                if not self._list_is_wrong:
+                    self._say(Spoiled("", *error.args), reply.body)
+                self._list_is_wrong = True
+                return None
+            news = [each for each in page if each.id not in found]
+            found.update((each.id, each) for each in news)
+            if len(page) < _LIST_MAX or not news:
+                break
+            after = before(page[-1].submitted_at)
+        self._list_is_wrong = False
+        return list(found.values())
+
+    def _orders_in(self, body: bytes) -> list[OrderSaid]:
+        try:
+            page = items(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _SpoiledError("UNPARSABLE", f"not a list of orders: {error}") from None
+        orders = []
+        for raw in page:
+            try:
+                orders.append(decode(OrderSaid, raw))
+            except msgspec.DecodeError as error:
+                self._bad("UNPARSABLE", f"not an order: {error}", bytes(raw))
+        return orders
+
+    def _bad(self, code: str, detail: str, raw: bytes) -> None:
+        self._say(Spoiled("", code, detail), raw)
+
+    def _spoil(self, watched: Watched, code: str, detail: str, *, again: bool) -> None:
+        """Tell that an order's answer is of no use; what is only looked at, once."""
+        if again or watched.told != (code, detail):
+            self._say(Spoiled(watched.wire_id, code, detail), detail.encode())
+        watched.told = (code, detail)
+
+
+def _refusal(reply: Reply) -> str | None:
+    """Give the words of a definite refusal; None when the outcome is open."""
+    return refusal_of(reply.body) if reply.status in _DEFINITE else None
+
+
+def _unclear(method: str, path: str, reply: Reply) -> _SpoiledError:
+    words = refusal_of(reply.body) or reply.body[:200].decode(errors="replace")
+    return _SpoiledError(f"HTTP_{reply.status}", f"{method} {path} was answered with: {words}")
+
+
+def _qty(text: str | None) -> int:
+    try:
+        return quantity(text)
+    except ValueError as error:
+        raise _SpoiledError("BAD_QUANTITY", str(error)) from None
+
+
+def _sum(chain: tuple[OrderSaid, ...]) -> int:
+    return sum(_qty(form.filled_qty) for form in chain)
+
+
+def _filled(fills: tuple[FillSaid, ...]) -> int:
+    """Add executions up; one that cannot be read counts for nothing and is told by the dialect."""
+    filled = 0
+    for fill in fills:
+        try:
+            filled += quantity(fill.qty)
+        except ValueError:
+            continue
+    return filled
