@@ -11,16 +11,14 @@ import msgspec
 from adapters.alpaca.activities import Activities
 from adapters.alpaca.book import Book, Watched
 from adapters.alpaca.calls import Call, Found, Listed, Missing, Refused, Spoiled
-from adapters.alpaca.client import Client, Reply
+from adapters.alpaca.client import Client, NoReplyError, Reply
 from adapters.alpaca.endpoint import Endpoint
+from adapters.alpaca.orders import DONE, ORDERS, Orders, SpoiledError, filled_of, qty, unclear
 from adapters.alpaca.wire import (
     QTY_DECIMALS,
     FillSaid,
     OrderSaid,
     base_id,
-    before,
-    decode,
-    items,
     quantity,
     refusal_of,
 )
@@ -28,23 +26,13 @@ from engine.domain.money import format_units
 
 __all__ = ["Desk"]
 
-_ORDERS = "/v2/orders"
-_BY_OUR_ID = "/v2/orders:by_client_order_id"
-_DONE = frozenset({200, 201, 204})
 _DEFINITE = frozenset({400, 403, 404, 422})
 _FAILED = frozenset({"rejected", "canceled", "expired"})
 _NOT_UNIQUE = "client_order_id must be unique"
-_LIST_MAX = 500  # the most that there is in one answer
-_LISTS_MAX = 20
-_FORMS_MAX = 200
 _LINGER_S = 60.0  # late executions are looked for so long after the last order has ended
 _PART = 0.8  # of the time to answer a query in; the link gives it up after that
 _SOON_S = 0.25
 _ASK_SOON_S = 0.5
-
-
-class _SpoiledError(Exception):
-    """An answer that nobody can use; ``args`` are the code and a sentence."""
 
 
 class Desk:
@@ -71,10 +59,10 @@ class Desk:
         self._book = book
         self._activities = activities
         self._say = say
+        self._orders = Orders(client, endpoint.timeout_s, self._bad)
         self._news: set[str] = set()  # orders that executions were read of
         self._strangers: set[str] = set()
         self._lock = threading.Lock()
-        self._list_is_wrong = False
         self._carry: Mapping[str, Callable[[Call, Watched], None]] = {
             "order": self._post,
             "cancel": self._cancel,
@@ -95,7 +83,7 @@ class Desk:
         watched.is_busy = True
         try:
             self._carry[call.about](call, watched)
-        except _SpoiledError as error:
+        except SpoiledError as error:
             self._spoil(watched, *error.args, again=True)
         finally:
             watched.is_busy = False
@@ -106,21 +94,21 @@ class Desk:
         watched.posted_at = time.monotonic()
         watched.cancel_asked = False
         body = msgspec.json.encode(call.fields)
-        reply = self._client.tell("POST", _ORDERS, body=body, timeout_s=self._timeout_s)
-        if reply.status in _DONE:
+        reply = self._client.tell("POST", ORDERS, body=body, timeout_s=self._timeout_s)
+        if reply.status < 500:  # behind an error of the server it may still be on its way
             watched.posted_at = None
-            form = self._ours(reply, call.wire_id)
-            self._found(watched, self._follow((form,)))
+        if reply.status in DONE:
+            form = self._orders.ours(reply, call.wire_id)
+            self._found(watched, self._orders.follow((form,)))
             return
         reason = _refusal(reply)
         if reason is None:
-            raise _unclear("POST", _ORDERS, reply)
-        watched.posted_at = None
+            raise unclear("POST", ORDERS, reply)
         if reply.status == 422 and _NOT_UNIQUE in reason.lower():  # so it is there
-            found = self._look_up(call.wire_id, self._timeout_s)
+            found = self._orders.look_up(call.wire_id, self._timeout_s)
             if found is None:
-                raise _SpoiledError("UNKNOWN_ORDER", f"{reason}, and there is no such order")
-            self._found(watched, self._follow((found,)))
+                raise SpoiledError("UNKNOWN_ORDER", f"{reason}, and there is no such order")
+            self._found(watched, self._orders.follow((found,)))
             return
         self._book.forget(watched)
         self._say(Refused("order", call.wire_id, reason), reply.body)
@@ -132,14 +120,14 @@ class Desk:
         watched.cancel_asked = True
         for _ in range(2):
             order_id = watched.chain[-1].id
-            path = f"{_ORDERS}/{order_id}"
+            path = f"{ORDERS}/{order_id}"
             reply = self._client.tell("DELETE", path, timeout_s=self._timeout_s)
-            if reply.status in _DONE:
+            if reply.status in DONE:
                 self._refresh(watched)
                 return
             reason = _refusal(reply)
             if reason is None:
-                raise _unclear("DELETE", path, reply)
+                raise unclear("DELETE", path, reply)
             self._refresh(watched)
             if watched.chain[-1].id == order_id:  # else it was replaced meanwhile
                 watched.cancel_asked = False
@@ -152,27 +140,27 @@ class Desk:
             return
         self._refresh(watched)
         last = watched.chain[-1]
-        filled = _sum(watched.chain)
+        filled = filled_of(watched.chain)
         total = call.fields.get("qty")
         fields = dict(call.fields)
-        if total is not None or quantity(last.filled_qty):
+        if total is not None or qty(last.filled_qty):
             # What the broker wants is still to be filled; it would take the old total otherwise.
-            whole = filled - quantity(last.filled_qty) + _qty(last.qty)
+            whole = filled - qty(last.filled_qty) + qty(last.qty)
             left = (whole if total is None else quantity(total)) - filled
             if left <= 0:
                 self._say(Refused("replace", call.wire_id, "nothing would be left of it"), b"")
                 return
             fields["qty"] = format_units(left, QTY_DECIMALS)
-        path = f"{_ORDERS}/{last.id}"
+        path = f"{ORDERS}/{last.id}"
         body = msgspec.json.encode(fields)
         reply = self._client.tell("PATCH", path, body=body, timeout_s=self._timeout_s)
-        if reply.status in _DONE:
-            watched.replacing = self._form(reply).id
+        if reply.status in DONE:
+            watched.replacing = self._orders.form(reply).id
             self._refresh(watched)
             return
         reason = _refusal(reply)
         if reason is None:
-            raise _unclear("PATCH", path, reply)
+            raise unclear("PATCH", path, reply)
         self._refresh(watched)
         self._say(Refused("replace", call.wire_id, reason), reply.body)
 
@@ -180,9 +168,9 @@ class Desk:
         """Ask by our id; "never had" is believed when nothing of ours can still be on its way."""
         deadline = time.monotonic() + _PART * self._timeout_s
         while True:
-            found = self._look_up(call.wire_id, max(deadline - time.monotonic(), _SOON_S))
+            found = self._orders.look_up(call.wire_id, max(deadline - time.monotonic(), _SOON_S))
             if found is not None:
-                self._found(watched, self._follow((found,)), deadline)
+                self._found(watched, self._orders.follow((found,)), deadline)
                 return
             sent_at = watched.posted_at
             if sent_at is None or time.monotonic() - sent_at > 2 * self._timeout_s:
@@ -193,10 +181,13 @@ class Desk:
                 return  # without an answer; it will be asked again
 
     def _list(self) -> None:
-        listed = self._open_orders()
+        listed = self._orders.open()
         if listed is not None:
-            wire_ids = tuple(dict.fromkeys(base_id(each.client_order_id) for each in listed))
-            self._say(Listed(wire_ids), b"")
+            self._say(Listed(tuple(dict.fromkeys(map(self._name_of, listed)))), b"")
+
+    def _name_of(self, form: OrderSaid) -> str:
+        watched = self._book.find(form.id)
+        return base_id(form.client_order_id) if watched is None else watched.wire_id
 
     # Looking.
 
@@ -208,7 +199,7 @@ class Desk:
         """
         live = {each: each.version for each in self._book.live() if not each.is_busy}
         if live:
-            listed = self._open_orders()
+            listed = self._orders.open()
             if listed is None:
                 return
             by_id = {each.id: each for each in listed}
@@ -230,40 +221,47 @@ class Desk:
             if not watched.chain:
                 form = by_our_id.get(watched.wire_id)
                 if form is not None:
-                    self._found(watched, self._follow((form,)))
+                    self._found(watched, self._orders.follow((form,)))
                 return
             form = by_id.get(watched.chain[-1].id)
             if form is None or watched.replacing is not None:
                 self._refresh(watched)
             else:
-                self._found(watched, self._follow((*watched.chain[:-1], form)))
-        except _SpoiledError as error:
+                self._found(watched, self._orders.follow((*watched.chain[:-1], form)))
+        except SpoiledError as error:
             self._spoil(watched, *error.args, again=False)
+        except NoReplyError as error:
+            if error.is_lost:
+                raise  # else the others are to be looked at all the same
 
     def _tell_news(self) -> None:
-        with self._lock:
-            news, self._news = self._news, set()
-        for order_id in sorted(news):
+        for order_id in self._unsaid():
             watched = self._book.find(order_id)
             try:
                 if watched is None:
                     self._stranger(order_id)
                 elif not watched.is_busy:
                     self._found(watched, watched.chain)
-            except _SpoiledError as error:
+            except SpoiledError as error:
                 if watched is not None:
                     self._spoil(watched, *error.args, again=False)
+            with self._lock:
+                self._news.discard(order_id)
+
+    def _unsaid(self) -> list[str]:
+        with self._lock:
+            return sorted(self._news)
 
     def _stranger(self, order_id: str) -> None:
         """See whether executions of an unknown id are of an order whose answer we have missed."""
         if order_id in self._strangers:
             return
         if any(not each.chain for each in self._book.live()):
-            form = self._get(order_id)
+            form = self._orders.get(order_id)
             watched = self._book.get(base_id(form.client_order_id))
             if watched is not None:
                 if not watched.chain:
-                    self._found(watched, self._follow((form,)))
+                    self._found(watched, self._orders.follow((form,)))
                 return
         self._strangers.add(order_id)
         fills = self._activities.of([order_id])
@@ -272,13 +270,13 @@ class Desk:
 
     def _refresh(self, watched: Watched) -> None:
         """Look at one order, and at what has become of its replacement."""
-        form = self._get(watched.chain[-1].id)
+        form = self._orders.get(watched.chain[-1].id)
         forms = len(watched.chain)
-        chain = self._follow((*watched.chain[:-1], form))
+        chain = self._orders.follow((*watched.chain[:-1], form))
         if len(chain) > forms:
             watched.replacing = None
         elif watched.replacing is not None and form.status not in ("pending_replace", "replaced"):
-            other = self._get(watched.replacing)
+            other = self._orders.get(watched.replacing)
             if other.status in _FAILED:
                 watched.replacing = None
                 reason = f"the replacement was {other.status}"
@@ -296,7 +294,7 @@ class Desk:
             asked_until: it answers a query, and until when the executions may be waited for.
         """
         self._book.note(watched, chain)
-        wanted = _sum(chain)
+        wanted = filled_of(chain)
         fills, is_whole = self._executions(chain, wanted, asked_until)
         was_asked = asked_until is not None
         if is_whole:
@@ -357,92 +355,13 @@ class Desk:
     def _know(self, watched: Watched) -> bool:
         """Find out the broker's id of an order; False when it has none."""
         if not watched.chain:
-            found = self._look_up(watched.wire_id, self._timeout_s)
+            found = self._orders.look_up(watched.wire_id, self._timeout_s)
             if found is None:
+                if watched.posted_at is None:
+                    self._book.forget(watched)
                 return False
-            self._book.note(watched, self._follow((found,)))
+            self._book.note(watched, self._orders.follow((found,)))
         return True
-
-    def _look_up(self, wire_id: str, timeout_s: float) -> OrderSaid | None:
-        """Ask for an order by our id; None when the broker has never had it."""
-        reply = self._client.ask(_BY_OUR_ID, {"client_order_id": wire_id}, timeout_s=timeout_s)
-        if reply.status == 404 and refusal_of(reply.body) is not None:
-            return None
-        if reply.status not in _DONE:
-            raise _unclear("GET", _BY_OUR_ID, reply)
-        return self._ours(reply, wire_id)
-
-    def _get(self, order_id: str) -> OrderSaid:
-        path = f"{_ORDERS}/{order_id}"
-        reply = self._client.ask(path, timeout_s=self._timeout_s)
-        if reply.status not in _DONE:
-            raise _unclear("GET", path, reply)
-        form = self._form(reply)
-        if form.id != order_id:
-            raise _SpoiledError("UNKNOWN_ORDER", f"{path} was answered with {form.id[:50]!r}")
-        return form
-
-    def _ours(self, reply: Reply, wire_id: str) -> OrderSaid:
-        form = self._form(reply)
-        if form.client_order_id != wire_id:
-            detail = f"asked for {wire_id!r}, answered with {form.client_order_id[:50]!r}"
-            raise _SpoiledError("UNKNOWN_ORDER", detail)
-        return form
-
-    def _form(self, reply: Reply) -> OrderSaid:
-        try:
-            form: OrderSaid = decode(OrderSaid, reply.body)
-        except msgspec.DecodeError as error:
-            raise _SpoiledError("UNPARSABLE", f"not an order: {error}") from None
-        return form
-
-    def _follow(self, chain: tuple[OrderSaid, ...]) -> tuple[OrderSaid, ...]:
-        """Go on to the replacement of the last form, and so forth."""
-        while chain[-1].status == "replaced" and chain[-1].replaced_by:
-            following = chain[-1].replaced_by
-            if len(chain) > _FORMS_MAX or any(form.id == following for form in chain):
-                raise _SpoiledError("BAD_CHAIN", f"{following[:50]!r} replaces itself")
-            chain = (*chain, self._get(following))
-        return chain
-
-    def _open_orders(self) -> list[OrderSaid] | None:
-        """List what is open; None when that cannot be read, which is told once."""
-        found: dict[str, OrderSaid] = {}
-        after: str | None = None
-        for _ in range(_LISTS_MAX):
-            params = {"status": "open", "limit": str(_LIST_MAX), "direction": "asc"}
-            if after is not None:
-                params["after"] = after
-            reply = self._client.ask(_ORDERS, params, timeout_s=self._timeout_s)
-            try:
-                if reply.status not in _DONE:
-                    raise _unclear("GET", _ORDERS, reply)
-                page = self._orders_in(reply.body)
-            except _SpoiledError as error:
-                if not self._list_is_wrong:
-                    self._say(Spoiled("", *error.args), reply.body)
-                self._list_is_wrong = True
-                return None
-            news = [each for each in page if each.id not in found]
-            found.update((each.id, each) for each in news)
-            if len(page) < _LIST_MAX or not news:
-                break
-            after = before(page[-1].submitted_at)
-        self._list_is_wrong = False
-        return list(found.values())
-
-    def _orders_in(self, body: bytes) -> list[OrderSaid]:
-        try:
-            page = items(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise _SpoiledError("UNPARSABLE", f"not a list of orders: {error}") from None
-        orders = []
-        for raw in page:
-            try:
-                orders.append(decode(OrderSaid, raw))
-            except msgspec.DecodeError as error:
-                self._bad("UNPARSABLE", f"not an order: {error}", bytes(raw))
-        return orders
 
     def _bad(self, code: str, detail: str, raw: bytes) -> None:
         self._say(Spoiled("", code, detail), raw)
@@ -457,22 +376,6 @@ class Desk:
 def _refusal(reply: Reply) -> str | None:
     """Give the words of a definite refusal; None when the outcome is open."""
     return refusal_of(reply.body) if reply.status in _DEFINITE else None
-
-
-def _unclear(method: str, path: str, reply: Reply) -> _SpoiledError:
-    words = refusal_of(reply.body) or reply.body[:200].decode(errors="replace")
-    return _SpoiledError(f"HTTP_{reply.status}", f"{method} {path} was answered with: {words}")
-
-
-def _qty(text: str | None) -> int:
-    try:
-        return quantity(text)
-    except ValueError as error:
-        raise _SpoiledError("BAD_QUANTITY", str(error)) from None
-
-
-def _sum(chain: tuple[OrderSaid, ...]) -> int:
-    return sum(_qty(form.filled_qty) for form in chain)
 
 
 def _filled(fills: tuple[FillSaid, ...]) -> int:

@@ -5,8 +5,10 @@ An order that comes is answered when a test has said what becomes of it, as a sl
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +16,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from adapters.alpaca.link import AlpacaVenueLink
@@ -55,13 +57,15 @@ class AlpacaPeer:
         self.port = 0
         self.received: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.headers: list[dict[str, str]] = []
         self.orders: dict[str, dict[str, Any]] = {}
         self.activities: list[dict[str, str]] = []
         self.answers: dict[tuple[str, str], list[tuple[int, bytes, dict[str, str]]]] = {}
         self.holds_posts = True
         self.hides_activities = False
         self.replaces_at_once = True
+        self.trickles = False
+        self._never = threading.Event()
+        self._tell: Callable[[], None] = lambda: None
         self._rejected: dict[str, str] = {}
         self._decided: set[str] = set()
         self._ns = NOW + 10**9
@@ -105,9 +109,9 @@ class AlpacaPeer:
         **settings: Any,
     ) -> AlpacaVenueLink:
         config = AlpacaConfig(
-            url=f"http://127.0.0.1:{port or self.port}",
             timeout=timeout,
             **{
+                "url": f"http://127.0.0.1:{port or self.port}",
                 "poll_ms": 30,
                 "requests_per_minute": 1_000_000,
                 "retry": RetryConfig(backoff_ms=20),
@@ -142,6 +146,19 @@ class AlpacaPeer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with self._changed:
             self.answers.setdefault((method, path), []).append((status, body, named))
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let everything that is said meanwhile come to be at one time."""
+        with self._changed:
+            yield
+
+    @contextmanager
+    def watched(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Tell of every request meanwhile."""
+        self._tell = tell
+        yield
+        self._tell = lambda: None
 
     def accept(self, order: Order) -> None:
         with self._changed:
@@ -272,7 +289,7 @@ class AlpacaPeer:
         path = request.url.path
         with self._changed:
             self.requests.append((request.method, path, dict(request.query_params), body))
-            self.headers.append(dict(request.headers))
+            self._tell()
             self._changed.notify_all()
             prepared = self.answers.get((request.method, path))
             if prepared:
@@ -288,8 +305,15 @@ class AlpacaPeer:
 
     def _clock(self, request: Request) -> Response:
         prepared = self._take(request)
+        if self.trickles:
+            return StreamingResponse(self._trickle())
         with self._changed:
             return prepared or _json({"timestamp": stamp(self._ns), "is_open": True})
+
+    async def _trickle(self) -> AsyncIterator[bytes]:
+        while self.trickles and not self._stops:
+            yield b" "
+            await asyncio.to_thread(self._never.wait, 0.1)
 
     async def _post(self, request: Request) -> Response:
         return await run_in_threadpool(self._posted, request, await request.body())
@@ -379,7 +403,7 @@ class AlpacaPeer:
         if "page_token" in params:
             ids = [each["id"] for each in said]
             token = params["page_token"]
-            said = said[len(ids) - ids[::-1].index(token) if token in ids else 0 :]
+            said = said[ids.index(token) + 1 if token in ids else 0 :]
         return _json(said[: int(params.get("page_size", "100"))])
 
 
