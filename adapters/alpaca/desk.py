@@ -13,7 +13,16 @@ from adapters.alpaca.book import Book, Watched
 from adapters.alpaca.calls import Call, Found, Listed, Missing, Refused, Spoiled
 from adapters.alpaca.client import Client, NoReplyError, Reply
 from adapters.alpaca.endpoint import Endpoint
-from adapters.alpaca.orders import DONE, ORDERS, Orders, SpoiledError, filled_of, qty, unclear
+from adapters.alpaca.orders import (
+    DONE,
+    ORDERS,
+    Orders,
+    SpoiledError,
+    filled_of,
+    path_of,
+    qty,
+    unclear,
+)
 from adapters.alpaca.wire import (
     QTY_DECIMALS,
     FillSaid,
@@ -63,6 +72,7 @@ class Desk:
         self._news: set[str] = set()  # orders that executions were read of
         self._strangers: set[str] = set()
         self._lock = threading.Lock()
+        self._looking = threading.Lock()  # by one thread at a time
         self._carry: Mapping[str, Callable[[Call, Watched], None]] = {
             "order": self._post,
             "cancel": self._cancel,
@@ -120,7 +130,7 @@ class Desk:
         watched.cancel_asked = True
         for _ in range(2):
             order_id = watched.chain[-1].id
-            path = f"{ORDERS}/{order_id}"
+            path = path_of(order_id)
             reply = self._client.tell("DELETE", path, timeout_s=self._timeout_s)
             if reply.status in DONE:
                 self._refresh(watched)
@@ -151,7 +161,7 @@ class Desk:
                 self._say(Refused("replace", call.wire_id, "nothing would be left of it"), b"")
                 return
             fields["qty"] = format_units(left, QTY_DECIMALS)
-        path = f"{ORDERS}/{last.id}"
+        path = path_of(last.id)
         body = msgspec.json.encode(fields)
         reply = self._client.tell("PATCH", path, body=body, timeout_s=self._timeout_s)
         if reply.status in DONE:
@@ -181,9 +191,18 @@ class Desk:
                 return  # without an answer; it will be asked again
 
     def _list(self) -> None:
-        listed = self._orders.open()
-        if listed is not None:
-            self._say(Listed(tuple(dict.fromkeys(map(self._name_of, listed)))), b"")
+        """Say what is open, after all that had become of the orders by then.
+
+        Without an answer where executions are still missing: the answer would say that they are
+        all here.
+        """
+        deadline = time.monotonic() + _PART * self._timeout_s
+        while (listed := self._look(lists=True)) is not None:
+            if all(each.short_since is None for each in self._book.live()):
+                self._say(Listed(tuple(dict.fromkeys(map(self._name_of, listed)))), b"")
+                return
+            if time.monotonic() + _SOON_S > deadline or self._client.wait(_SOON_S):
+                return
 
     def _name_of(self, form: OrderSaid) -> str:
         watched = self._book.find(form.id)
@@ -197,19 +216,24 @@ class Desk:
         Raises:
             NoReplyError: nothing came back.
         """
-        live = {each: each.version for each in self._book.live() if not each.is_busy}
-        if live:
-            listed = self._orders.open()
+        self._look(lists=False)
+
+    def _look(self, *, lists: bool) -> list[OrderSaid] | None:
+        """Look; give what is open, None where that was not asked or cannot be read."""
+        with self._looking:
+            live = {each: each.version for each in self._book.live() if not each.is_busy}
+            listed = self._orders.open() if live or lists else []
             if listed is None:
-                return
+                return None
             by_id = {each.id: each for each in listed}
             by_our_id = {each.client_order_id: each for each in listed}
             for watched, version in live.items():
                 if not watched.is_busy and watched.version == version:
                     self._look_at(watched, by_id, by_our_id)
-        if time.monotonic() - self._book.ended_at < _LINGER_S:
-            self._read_on(self._timeout_s)
-        self._tell_news()
+            if lists or time.monotonic() - self._book.ended_at < _LINGER_S:
+                self._read_on(self._timeout_s)
+            self._tell_news()
+            return listed
 
     def _look_at(
         self,

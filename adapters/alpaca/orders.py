@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 import msgspec
 
 from adapters.alpaca.client import Client, Reply
 from adapters.alpaca.wire import OrderSaid, before, decode, items, quantity, refusal_of
 
-__all__ = ["BY_OUR_ID", "DONE", "ORDERS", "Orders", "SpoiledError", "filled_of", "qty", "unclear"]
+__all__ = [
+    "BY_OUR_ID",
+    "DONE",
+    "ORDERS",
+    "Orders",
+    "SpoiledError",
+    "filled_of",
+    "path_of",
+    "qty",
+    "unclear",
+]
 
 ORDERS = "/v2/orders"
 BY_OUR_ID = "/v2/orders:by_client_order_id"
@@ -17,6 +28,7 @@ DONE = frozenset({200, 201, 204})
 _LIST_MAX = 500  # the most that there is in one answer
 _LISTS_MAX = 20
 _FORMS_MAX = 200
+_ID_MAX = 200
 
 
 class SpoiledError(Exception):
@@ -51,7 +63,7 @@ class Orders:
 
     def get(self, order_id: str) -> OrderSaid:
         """Ask for an order by the broker's id."""
-        path = f"{ORDERS}/{order_id}"
+        path = path_of(order_id)
         reply = self._client.ask(path, timeout_s=self._timeout_s)
         if reply.status not in DONE:
             raise unclear("GET", path, reply)
@@ -124,6 +136,13 @@ class Orders:
             except msgspec.DecodeError as error:
                 self._bad("UNPARSABLE", f"not an order: {error}", bytes(raw))
         return orders
+
+
+def path_of(order_id: str) -> str:
+    """Give the path of an order, and of nothing else, whatever the id."""
+    if not 0 < len(order_id) <= _ID_MAX or not order_id.strip("."):
+        raise SpoiledError("BAD_ID", f"{order_id[:50]!r} is no id of an order")
+    return f"{ORDERS}/{quote(order_id, safe='')}"
 
 
 def unclear(method: str, path: str, reply: Reply) -> SpoiledError:

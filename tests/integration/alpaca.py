@@ -47,8 +47,9 @@ def error(message: str, code: int = 42210000) -> bytes:
 class AlpacaPeer:
     """Does what a test says, and remembers.
 
-    ``answers`` are what it says instead, by method and path, one after another: a status, a body,
-    and headers.
+    ``trades_at`` is a price in text that it fills market orders at of its own; None leaves all to
+    the test. ``answers`` are what it says instead, by method and path, one after another: a status,
+    a body, and headers.
     """
 
     offers = EVERYTHING - {"reduce-only", "links"}
@@ -61,6 +62,7 @@ class AlpacaPeer:
         self.activities: list[dict[str, str]] = []
         self.answers: dict[tuple[str, str], list[tuple[int, bytes, dict[str, str]]]] = {}
         self.holds_posts = True
+        self.trades_at: str | None = None
         self.hides_activities = False
         self.replaces_at_once = True
         self.trickles = False
@@ -184,7 +186,11 @@ class AlpacaPeer:
     def execute(self, order: Order, qty: str, price: str) -> None:
         """Execute a part of an order, and count it."""
         with self._changed:
-            said = self._last(order)
+            self._execute(self._last(order), qty, price)
+            self._decide(order)
+
+    def _execute(self, said: dict[str, Any], qty: str, price: str) -> None:
+        with self._changed:
             filled = to_units(said["filled_qty"], _DECIMALS) + to_units(qty, _DECIMALS)
             said["filled_qty"] = format_units(filled, _DECIMALS)
             said["filled_avg_price"] = price
@@ -206,7 +212,6 @@ class AlpacaPeer:
                     "type": "fill",
                 }
             )
-            self._decide(order)
 
     def cancel(self, order: Order) -> None:
         self.end(order, "canceled")
@@ -329,7 +334,9 @@ class AlpacaPeer:
             if any(each["client_order_id"] == wire_id for each in self.orders.values()):
                 return Response(error("client_order_id must be unique", 40010001), 422)
             said = self._new(fields)
-            if self.holds_posts:
+            if self.trades_at is not None:
+                self._trade(said, self.trades_at)
+            elif self.holds_posts:
                 self._changed.wait_for(
                     lambda: self._stops or any(wire_id.endswith(each) for each in self._decided),
                     WAIT_S,
@@ -339,6 +346,15 @@ class AlpacaPeer:
                 del self.orders[said["id"]]
                 return Response(error(reason), 422)
             return _json(said)
+
+    def _trade(self, said: dict[str, Any], price: str) -> None:
+        """Fill a market order, in two parts; let any other rest."""
+        said["status"] = "new"
+        if said["type"] == "market":
+            rest = to_units(said["qty"], _DECIMALS) - 10**_DECIMALS
+            self._execute(said, "1", price)
+            if rest:
+                self._execute(said, format_units(rest, _DECIMALS), price)
 
     def _by_our_id(self, request: Request) -> Response:
         prepared = self._take(request)
@@ -368,6 +384,8 @@ class AlpacaPeer:
                 return _not_found()
             if found["status"] in OVER:
                 return Response(error(f"order is already {found['status']}"), 422)
+            if self.trades_at is not None:
+                found["status"], found["canceled_at"] = "canceled", stamp(self._tick())
             return Response(b"", 204)
 
     async def _patch(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.domain.commands import CancelOrder
 from engine.domain.events import OrderAccepted, OrderFilled, OrderRejected, OrderUnknown, VenueDown
 from engine.ports import VenueLink
 from tests.integration.alpaca import AlpacaPeer, stamp
@@ -74,6 +75,7 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     "an exponent that fills the memory": (order(filled_qty="1e999999999"), "BAD_QUANTITY"),
     "less than nothing filled": (order(filled_qty="-1"), "BAD_QUANTITY"),
     "filled, but not all of it": (order(status="filled"), "FILLED_SHORT"),
+    "replaced by all orders": (order(status="replaced", replaced_by="."), "BAD_ID"),
     "replaced by itself": (order(status="replaced", replaced_by="V-o"), "BAD_CHAIN"),
     "replaced by nothing": (order(status="replaced", replaced_by="V-x"), "HTTP_404"),
 }
@@ -95,6 +97,20 @@ def test_a_hostile_answer_to_an_order(
     heard.wait(OrderAccepted)
     assert [event.reason for event in heard.of(OrderUnknown)] == [code]
     assert not heard.of(OrderRejected, VenueDown, OrderFilled)
+
+
+@pytest.mark.parametrize("hostile", ["", "..", "../account", "V-o/../V-p", "x" * 500])
+def test_a_hostile_id_leads_to_no_other_order(
+    hostile: str, peer: AlpacaPeer, link: VenueLink, heard: Heard
+) -> None:
+    peer.say(*POST, 200, order(id=hostile))
+    link.submit(ORDER)
+    heard.wait(OrderAccepted)
+    link.cancel(CancelOrder("o", "s", NOW))
+    heard.wait(OrderUnknown)
+    assert heard.bad
+    paths = {path for method, path, _, _ in peer.requests if method == "DELETE"}
+    assert all(path.startswith("/v2/orders/") and len(path) > 11 for path in paths)
 
 
 EXECUTIONS: dict[str, tuple[dict[str, Any], str, bool]] = {

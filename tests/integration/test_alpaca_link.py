@@ -397,6 +397,26 @@ class TestExecutions:
         assert heard.wait(OrderFilled, 250).cum_qty == 250
         assert not heard.bad
 
+    def test_what_was_said_before_a_list_is_here_before_it(
+        self, peer: AlpacaPeer, open_link: Open, heard: Heard
+    ) -> None:
+        link = open_link(poll_ms=60_000)
+        accepted(peer, link, heard)
+        peer.fill(ORDER, 40, 1_000)
+        link.list_working()
+        assert heard.wait(OrdersWorking).client_order_ids == ("o",)
+        assert [type(event) for event in heard.events[-2:]] == [OrderFilled, OrdersWorking]
+
+    def test_a_list_without_all_executions_is_no_answer(
+        self, peer: AlpacaPeer, open_link: Open, heard: Heard
+    ) -> None:
+        link = open_link(poll_ms=60_000, timeout=1.0)
+        accepted(peer, link, heard)
+        peer.hides_activities = True
+        peer.fill(ORDER, 40, 1_000)
+        link.list_working()
+        assert heard.wait(OrdersWorking).refused == "NO_ANSWER"
+
     @pytest.mark.req("P3")
     def test_executions_that_are_missing_are_waited_for_and_then_told(
         self, peer: AlpacaPeer, open_link: Open, heard: Heard
