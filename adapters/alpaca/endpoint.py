@@ -14,7 +14,7 @@ import httpx2
 from engine.errors import ConfigError
 from engine.sections import AlpacaConfig
 
-__all__ = ["KEY_ID", "SECRET_KEY", "Endpoint", "Pace"]
+__all__ = ["CONNECTIONS", "KEY_ID", "SECRET_KEY", "Endpoint", "Pace"]
 
 KEY_ID, SECRET_KEY = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 """Environment variables of the credentials; they are no settings, so nothing writes them down."""
@@ -23,7 +23,8 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _MINUTE_S = 60.0
 _PAUSE_S = 1.0  # after a 429 that does not say how long
 _PAUSE_MAX_S = 60.0
-_CONNECTIONS = 8
+CONNECTIONS = 32
+"""How many requests may be on their way at one time."""
 _IDLE_S = 20.0  # shorter than the broker's own limit, so that it is us who hang up
 
 
@@ -126,8 +127,8 @@ class Endpoint:
             verify=self._verify,
             timeout=self.timeout_s,
             limits=httpx2.Limits(
-                max_connections=_CONNECTIONS,
-                max_keepalive_connections=_CONNECTIONS,
+                max_connections=CONNECTIONS,
+                max_keepalive_connections=CONNECTIONS,
                 keepalive_expiry=_IDLE_S,
             ),
             trust_env=False,

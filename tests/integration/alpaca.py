@@ -257,7 +257,7 @@ class AlpacaPeer:
             "replaces": None,
             **fields,
         }
-        self.orders[order_id] = said
+        self.orders[said["id"]] = said
         return said
 
     def _forms(self, order: Order) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from adapters.alpaca.dialect import Names
+from adapters.alpaca.endpoint import CONNECTIONS
 from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import (
     CancelRejected,
@@ -29,7 +31,7 @@ from engine.domain.events import (
 from engine.domain.orders import OrderType, Side, TimeInForce
 from engine.ports import VenueLink
 from tests.integration.alpaca import AlpacaPeer, error
-from tests.integration.peers import NOW
+from tests.integration.peers import NOW, WAIT_S
 from tests.integration.rig import Heard, make_order, opened
 
 ORDER = make_order("o")
@@ -280,6 +282,24 @@ class TestOrders:
         peer.wait_received(1)
         assert bodies(peer, "POST") == [PLAIN]
 
+    @pytest.mark.req("P2")
+    def test_what_has_not_left_when_the_link_is_closed_never_will(
+        self, peer: AlpacaPeer, link: VenueLink, heard: Heard
+    ) -> None:
+        names = [f"o{number}" for number in range(CONNECTIONS + 3)]
+        for name in names:
+            link.submit(make_order(name))
+        peer.wait_received(CONNECTIONS)
+        link.close(timeout_s=10)
+        for name in names:
+            peer.accept(make_order(name))
+        for thread in threading.enumerate():
+            if thread.name.startswith("alpaca-"):
+                thread.join(WAIT_S)
+        assert len(peer.received) == CONNECTIONS
+        assert {each.reason for each in heard.of(OrderUnknown)} == {"CLOSED"}
+        assert len(heard.of(OrderUnknown)) == len(names)
+
 
 class TestReplacements:
     def test_a_replacement_is_the_same_order_under_another_id(
@@ -322,6 +342,22 @@ class TestReplacements:
         peer.wait_until(lambda: peer.count("DELETE", f"/v2/orders/V-o~{NOW + 1}") == 1)
         peer.cancel(ORDER)
         assert heard.wait(OrderCanceled).reason == "USER"
+
+    def test_a_cancel_follows_a_replacement_that_somebody_else_has_made(
+        self, peer: AlpacaPeer, open_link: Open, heard: Heard
+    ) -> None:
+        link = open_link(poll_ms=60_000)
+        accepted(peer, link, heard)
+        with peer.at_once():
+            peer.orders["V-o"].update(status="replaced", replaced_by="V-web")
+            peer.put(ORDER, id="V-web", client_order_id="web", status="new", qty="80")
+        link.cancel(CancelOrder("o", "s", NOW))
+        peer.wait_until(lambda: peer.count("DELETE", "/v2/orders/V-web") == 1)
+        assert heard.wait(OrderReplaced).order_qty == 80
+        peer.orders["V-web"]["status"] = "canceled"
+        link.list_working()
+        assert heard.wait(OrderCanceled).reason == "USER"
+        assert not heard.of(CancelRejected)
 
     def test_a_replacement_that_takes_its_time(
         self, peer: AlpacaPeer, link: VenueLink, heard: Heard

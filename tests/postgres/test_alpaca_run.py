@@ -111,8 +111,13 @@ def test_the_command_of_the_page(tmp_path: Path, database: str, broker: AlpacaPe
     page = (DATA.parents[2] / "docs" / "alpaca.md").read_text(encoding="utf-8")
     fence = page.partition("```sh\n")[2].partition("```")[0]
     command = shlex.split(fence.replace("\\\n", ""))
-    nearer = [f"alpaca.url=http://127.0.0.1:{broker.port}", "alpaca.poll_ms=50", "data.end=2005-06-30",
-              "alpaca.requests_per_minute=100000", f"feed.speed={SPEED}"]  # fmt: skip
+    nearer = [
+        f"alpaca.url=http://127.0.0.1:{broker.port}",
+        "alpaca.poll_ms=50",
+        "alpaca.requests_per_minute=100000",
+        "data.end=2005-06-30",
+        f"feed.speed={SPEED}",
+    ]
     for setting in nearer:
         command += ["--set", setting]
     done = subprocess.run(
