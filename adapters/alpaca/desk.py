@@ -41,7 +41,6 @@ _NOT_UNIQUE = "client_order_id must be unique"
 _LINGER_S = 60.0  # late executions are looked for so long after the last order has ended
 _PART = 0.8  # of the time to answer a query in; the link gives it up after that
 _SOON_S = 0.25
-_ASK_SOON_S = 0.5
 
 
 class Desk:
@@ -65,6 +64,7 @@ class Desk:
     ) -> None:
         self._client = client
         self._timeout_s = endpoint.timeout_s
+        self._again_s = max(endpoint.poll_s, _SOON_S)
         self._book = book
         self._activities = activities
         self._say = say
@@ -177,18 +177,19 @@ class Desk:
     def _query(self, call: Call, watched: Watched) -> None:
         """Ask by our id; "never had" is believed when nothing of ours can still be on its way."""
         deadline = time.monotonic() + _PART * self._timeout_s
-        while True:
-            found = self._orders.look_up(call.wire_id, max(deadline - time.monotonic(), _SOON_S))
-            if found is not None:
-                self._found(watched, self._orders.follow((found,)), deadline)
-                return
-            sent_at = watched.posted_at
-            if sent_at is None or time.monotonic() - sent_at > 2 * self._timeout_s:
-                self._book.forget(watched)
-                self._say(Missing(call.wire_id), b"")
-                return
-            if time.monotonic() + _ASK_SOON_S > deadline or self._client.wait(_ASK_SOON_S):
+        found = self._orders.look_up(call.wire_id, _PART * self._timeout_s)
+        if found is None and watched.posted_at is not None:
+            settled_s = watched.posted_at + 2 * self._timeout_s - time.monotonic()
+            if settled_s > deadline - time.monotonic():
                 return  # without an answer; it will be asked again
+            if settled_s > 0 and self._client.wait(settled_s):
+                return
+            found = self._orders.look_up(call.wire_id, self._timeout_s)
+        if found is None:
+            self._book.forget(watched)
+            self._say(Missing(call.wire_id), b"")
+        else:
+            self._found(watched, self._orders.follow((found,)), deadline)
 
     def _list(self) -> None:
         """Say what is open, after all that had become of the orders by then.
@@ -201,7 +202,7 @@ class Desk:
             if all(each.short_since is None for each in self._book.live()):
                 self._say(Listed(tuple(dict.fromkeys(map(self._name_of, listed)))), b"")
                 return
-            if time.monotonic() + _SOON_S > deadline or self._client.wait(_SOON_S):
+            if time.monotonic() + self._again_s > deadline or self._client.wait(self._again_s):
                 return
 
     def _name_of(self, form: OrderSaid) -> str:
@@ -360,7 +361,7 @@ class Desk:
             return fills, _filled(fills) >= wanted
         self._read_back(chain, max(asked_until - time.monotonic(), _SOON_S))
         while _filled(fills := self._activities.of(ids)) < wanted:
-            if time.monotonic() + _ASK_SOON_S > asked_until or self._client.wait(_ASK_SOON_S):
+            if time.monotonic() + self._again_s > asked_until or self._client.wait(self._again_s):
                 break
             self._read_on(max(asked_until - time.monotonic(), _SOON_S))
         return fills, _filled(fills) >= wanted

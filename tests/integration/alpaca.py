@@ -137,7 +137,7 @@ class AlpacaPeer:
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(is_so, WAIT_S), self.requests
+            assert self._changed.wait_for(is_so, WAIT_S), self.requests[-20:]
 
     def count(self, method: str, path: str) -> int:
         """Count the requests to a path."""

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ import pytest
 from psycopg import sql
 
 from tests.integration.alpaca import KEYS, AlpacaPeer
+from tests.integration.proxy import FaultProxy
+from tests.postgres.test_operator import wait_for
 from tests.postgres.test_outbox import BUSY, DATA, ENGINE, KILLED, SPEED, TIMEOUT_S, kept
 
+DOWNS = "SELECT count(*) FILTER (WHERE event_type = 'VENUE_DOWN')"
+OF_RISK = "FROM strategy_worker.risk_events"
 ENDED = {"canceled": "CANCELED", "filled": "FILLED", "new": "ACCEPTED"}
 
 
@@ -103,6 +108,35 @@ def test_a_kill_neither_loses_nor_doubles_an_order(
     killed = engine(tmp_path, database, broker.port, crash=point)
     assert killed.returncode == KILLED, killed.stderr
     done = engine(tmp_path, database, broker.port)
+    assert done.returncode == 0, done.stderr
+    account_for(database, broker)
+
+
+@pytest.mark.req("P3", "P24", "R40")
+def test_a_network_that_breaks_swallows_and_hangs_loses_nothing(
+    tmp_path: Path, database: str, broker: AlpacaPeer
+) -> None:
+    with FaultProxy(broker.port) as proxy, ThreadPoolExecutor(1) as pool:
+        slow = {"alpaca.timeout": 2, "feed.speed": SPEED / 5, "data.end": "2012-12-31"}
+        running = pool.submit(engine, tmp_path, database, proxy.port, **slow)
+
+        def lose_what_was_done() -> None:
+            before = len(broker.received)
+            proxy.lose_replies()
+            broker.wait_until(lambda: len(broker.received) > before)
+            proxy.refuses = True
+            proxy.reset()
+
+        faults = [lose_what_was_done, proxy.blackhole, lose_what_was_done]
+        for number, fault in enumerate(faults):
+            orders = 4 * (number + 1)
+            broker.wait_until(lambda n=orders: len(broker.received) >= n)
+            opened = broker.count("GET", "/v2/account")
+            fault()
+            wait_for(database, f"{DOWNS} > {number} {OF_RISK}", True)
+            proxy.heal()
+            broker.wait_until(lambda n=opened: broker.count("GET", "/v2/account") > n)
+        done = running.result(TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     account_for(database, broker)
 
