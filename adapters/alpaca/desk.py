@@ -41,6 +41,7 @@ _NOT_UNIQUE = "client_order_id must be unique"
 _LINGER_S = 60.0  # late executions are looked for so long after the last order has ended
 _PART = 0.8  # of the time to answer a query in; the link gives it up after that
 _SOON_S = 0.25
+_TOLD_MAX = 1_000
 
 
 class Desk:
@@ -69,8 +70,8 @@ class Desk:
         self._activities = activities
         self._say = say
         self._orders = Orders(client, endpoint.timeout_s, self._bad)
-        self._news: set[str] = set()  # orders that executions were read of
         self._strangers: set[str] = set()
+        self._told: set[int] = set()  # parts of answers
         self._lock = threading.Lock()
         self._looking = threading.Lock()  # by one thread at a time
         self._carry: Mapping[str, Callable[[Call, Watched], None]] = {
@@ -260,7 +261,7 @@ class Desk:
                 raise  # else the others are to be looked at all the same
 
     def _tell_news(self) -> None:
-        for order_id in self._unsaid():
+        for order_id in self._activities.news():
             watched = self._book.find(order_id)
             try:
                 if watched is None:
@@ -270,12 +271,7 @@ class Desk:
             except SpoiledError as error:
                 if watched is not None:
                     self._spoil(watched, *error.args, again=False)
-            with self._lock:
-                self._news.discard(order_id)
-
-    def _unsaid(self) -> list[str]:
-        with self._lock:
-            return sorted(self._news)
+            self._activities.told(order_id)
 
     def _stranger(self, order_id: str) -> None:
         """See whether executions of an unknown id are of an order whose answer we have missed."""
@@ -367,9 +363,7 @@ class Desk:
         return fills, _filled(fills) >= wanted
 
     def _read_on(self, timeout_s: float) -> None:
-        news = self._activities.read_on(self._client, self._bad, timeout_s=timeout_s)
-        with self._lock:
-            self._news |= news
+        self._activities.read_on(self._client, self._bad, timeout_s=timeout_s)
 
     def _read_back(self, chain: tuple[OrderSaid, ...], timeout_s: float) -> None:
         since = chain[0].submitted_at or chain[0].created_at
@@ -389,7 +383,14 @@ class Desk:
         return True
 
     def _bad(self, code: str, detail: str, raw: bytes) -> None:
-        self._say(Spoiled("", code, detail), raw)
+        """Tell of a part of an answer that is of no use, once: it may be in every list."""
+        with self._lock:
+            if len(self._told) > _TOLD_MAX:
+                self._told.clear()
+            is_news = code != "UNPARSABLE" or hash(raw) not in self._told
+            self._told.add(hash(raw))
+        if is_news:
+            self._say(Spoiled("", code, detail), raw)
 
     def _spoil(self, watched: Watched, code: str, detail: str, *, again: bool) -> None:
         """Tell that an order's answer is of no use; what is only looked at, once."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from adapters.alpaca.calls import Call, Found, Listed, Missing, Refused, Spoiled
-from adapters.alpaca.wire import FillSaid, OrderSaid, time_ns
+from adapters.alpaca.wire import FillSaid, OrderSaid, plain_symbol, time_ns
 from engine.domain.commands import CancelOrder, ReplaceOrder
 from engine.domain.events import (
     CancelRejected,
@@ -261,13 +261,14 @@ def _same_order(chain: tuple[OrderSaid, ...], sent: SentOrder) -> int:
     decimals = sent.instrument.quantity_decimals
     filled = [_qty("filled_qty", form.filled_qty, decimals) for form in chain[:-1]]
     order_qty = sum(filled) + _above_zero("qty", _qty("qty", last.qty, decimals))
-    is_other = first.symbol != order.symbol or first.side != _SIDES[order.side]
-    if is_other or (len(chain) == 1 and order_qty != order.order_qty):
+    is_same = plain_symbol(first.symbol) == plain_symbol(order.symbol)
+    is_same = is_same and first.side == _SIDES[order.side]
+    if not is_same or (len(chain) == 1 and order_qty != order.order_qty):
+        there = f"{first.client_order_id!r} is {first.side} {first.qty} {first.symbol}"[:200]
         raise _WrongError(
             "OTHER_ORDER",
-            f"{first.client_order_id[:50]!r} is {first.side[:10]} {first.qty} {first.symbol[:20]} "
-            f"there, and {order.side.lower()} {order.order_qty} units of {order.symbol} here: "
-            "another run has had the id; give this one a name of its own",
+            f"{there} there, and {order.side.lower()} {order.order_qty} units of {order.symbol} "
+            "here: another run has had the id; give this one a name of its own",
         )
     return order_qty
 
@@ -313,7 +314,8 @@ def _filled(said: FillSaid, sent: SentOrder, order_qty: int, cum_qty: int, now: 
     order, instrument = sent.order, sent.instrument
     if not 0 < len(said.id) <= _EXEC_ID_MAX:
         raise _WrongError("BAD_EXEC_ID", f"an execution id of {len(said.id)} characters")
-    if said.symbol != order.symbol or not said.side.startswith(_SIDES[order.side]):
+    is_same = plain_symbol(said.symbol) == plain_symbol(order.symbol)
+    if not is_same or not said.side.startswith(_SIDES[order.side]):
         what = f"{said.side[:20]} {said.symbol[:20]}"
         raise _WrongError("OTHER_ORDER", f"execution {said.id} is {what}, its order is not")
     qty = _above_zero("qty", _qty("qty", said.qty, instrument.quantity_decimals))

@@ -109,7 +109,7 @@ class Orders:
             try:
                 if reply.status not in DONE:
                     raise unclear("GET", ORDERS, reply)
-                page = self._in(reply.body)
+                page, size = self._in(reply.body)
             except SpoiledError as error:
                 code, detail = error.args
                 if not self._list_is_wrong:
@@ -118,13 +118,14 @@ class Orders:
                 return None
             news = [each for each in page if each.id not in found]
             found.update((each.id, each) for each in news)
-            if len(page) < _LIST_MAX or not news:
+            if size < _LIST_MAX or not news:
                 break
             after = before(page[-1].submitted_at)
         self._list_is_wrong = False
         return list(found.values())
 
-    def _in(self, body: bytes) -> list[OrderSaid]:
+    def _in(self, body: bytes) -> tuple[list[OrderSaid], int]:
+        """Read a page; give its orders, and how many there would be if all were readable."""
         try:
             page = items(body)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -135,7 +136,7 @@ class Orders:
                 orders.append(decode(OrderSaid, raw))
             except msgspec.DecodeError as error:
                 self._bad("UNPARSABLE", f"not an order: {error}", bytes(raw))
-        return orders
+        return orders, len(page)
 
 
 def path_of(order_id: str) -> str:

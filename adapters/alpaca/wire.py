@@ -16,12 +16,14 @@ __all__ = [
     "Account",
     "FillSaid",
     "MarketClock",
+    "Named",
     "OrderSaid",
     "Refusal",
     "base_id",
     "before",
     "decode",
     "items",
+    "plain_symbol",
     "quantity",
     "refusal_of",
     "time_ns",
@@ -50,13 +52,13 @@ class MarketClock(msgspec.Struct, frozen=True):
 
 
 class OrderSaid(msgspec.Struct, frozen=True):
-    """An order as ``/v2/orders`` has it."""
+    """An order as ``/v2/orders`` has it; one of several legs has no symbol of its own."""
 
     id: str
     client_order_id: str
-    symbol: str
-    side: str
     status: str
+    symbol: str | None = None
+    side: str | None = None
     qty: str | None = None
     filled_qty: str = "0"
     limit_price: str | None = None
@@ -80,6 +82,12 @@ class FillSaid(msgspec.Struct, frozen=True):
     price: str
     qty: str
     transaction_time: str
+
+
+class Named(msgspec.Struct, frozen=True):
+    """Whatever has an id."""
+
+    id: str
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -140,6 +148,11 @@ def before(text: str | None) -> str | None:
         return None
     moment = _EPOCH + timedelta(seconds=ns // _SECOND - 1)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def plain_symbol(symbol: str | None) -> str:
+    """Give a symbol as it can be compared: a pair of currencies is written with a slash or none."""
+    return (symbol or "").replace("/", "")
 
 
 def base_id(client_order_id: str) -> str:

@@ -201,6 +201,25 @@ def test_a_hostile_list(name: str, peer: AlpacaPeer, link: VenueLink, heard: Hea
     assert len(heard.bad) == 1
 
 
+def test_what_is_in_every_list_is_told_once(
+    peer: AlpacaPeer, link: VenueLink, heard: Heard
+) -> None:
+    link.submit(ORDER)
+    peer.wait_received(1)
+    peer.put(make_order("legs"), symbol=None, side=None, qty=None, status="new")  # not ours
+    peer.put(make_order("odd"), qty=7, status="new")
+    peer.activities.append({"id": "9::9", "order_id": 7})  # type: ignore[dict-item]
+    peer.activities[0]["transaction_time"] = stamp(NOW + 10**12)
+    peer.accept(ORDER)
+    peer.fill(ORDER, 5, 1_000)
+    heard.wait(OrderFilled)
+    looks = peer.count(*LIST)
+    peer.fill(ORDER, 5, 1_000)
+    heard.wait(OrderFilled, 2)
+    peer.wait_until(lambda: peer.count(*LIST) > looks + 2)
+    assert [bad.code for bad in heard.bad] == ["UNPARSABLE", "UNPARSABLE"]
+
+
 def test_a_long_speech_is_cut(peer: AlpacaPeer, link: VenueLink, heard: Heard) -> None:
     link.submit(ORDER)
     peer.wait_received(1)

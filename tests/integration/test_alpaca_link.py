@@ -433,6 +433,15 @@ class TestExecutions:
         assert heard.wait(OrderFilled, 250).cum_qty == 250
         assert not heard.bad
 
+    def test_a_pair_is_the_same_with_and_without_its_slash(
+        self, peer: AlpacaPeer, link: VenueLink, heard: Heard
+    ) -> None:
+        accepted(peer, link, heard)
+        with peer.at_once():
+            peer.fill(ORDER, 40, 1_000)
+            peer.activities[0]["symbol"] = "/A"
+        assert heard.wait(OrderFilled).symbol == "A"
+
     def test_what_was_said_before_a_list_is_here_before_it(
         self, peer: AlpacaPeer, open_link: Open, heard: Heard
     ) -> None:
