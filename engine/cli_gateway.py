@@ -76,7 +76,7 @@ def serve(
             key=None if key is None else str(key),
         )
         system = Gateway(config, history, edge, book, speed=pace, state=kept)
-        serve_until_stopped(system, host, port, kept, history)
+        serve_until_stopped(system, host, port, kept, history, pace)
     return 0
 
 

@@ -101,12 +101,17 @@ def serve(
     kept = None if state is None else oms_state(state)
     edge = partial(open_oms_server, history.instruments, extended=not plain)
     system = ReferenceOms(config, history, edge, speed=pace, state=kept)
-    serve_until_stopped(system, host, port, kept, history)
+    serve_until_stopped(system, host, port, kept, history, pace)
     return 0
 
 
 def serve_until_stopped(
-    system: ReferenceOms, host: str, port: int, state: OmsState | None, history: MarketHistory
+    system: ReferenceOms,
+    host: str,
+    port: int,
+    state: OmsState | None,
+    history: MarketHistory,
+    speed: float,
 ) -> None:
     """Start a system, serve, say where, and stop in order at SIGTERM or Ctrl-C."""
     gc.enable()  # a server lives long
@@ -117,7 +122,7 @@ def serve_until_stopped(
         if state is not None:
             print(f"  state             {state.requests:,} requests known", flush=True)
         print(
-            f"  data              {history.rows:,} {history.kind}s at {system.speed:,g} x",
+            f"  data              {history.rows:,} {history.kind}s at {speed:,g} x",
             flush=True,
         )
         system.run()

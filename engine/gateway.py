@@ -52,7 +52,7 @@ class Gateway(ReferenceOms):
         history: the market data.
         edge: makes the side that clients talk to.
         book: what users may order, ordered and hold.
-        speed: seconds of data in a real second, above zero.
+        speed: seconds of data in a real second, above zero; None: see ``ReferenceOms``.
         state: keeps what the exchange was asked, so that it goes on where it was; without it, the
             orders that were open are canceled when the gateway starts again.
     """
@@ -64,7 +64,7 @@ class Gateway(ReferenceOms):
         edge: Callable[[Ask], OmsEdge],
         book: GatewayBook,
         *,
-        speed: float,
+        speed: float | None,
         state: OmsState | None = None,
     ) -> None:
         super().__init__(

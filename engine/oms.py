@@ -15,7 +15,7 @@ from engine.domain.orders import Order
 from engine.errors import ConfigError, EngineHaltedError
 from engine.oms_ports import OmsEdge, OmsState
 from engine.ports import MarketHistory
-from engine.runtime.clock import ReplayClock
+from engine.runtime.clock import EventClock, ReplayClock
 from engine.runtime.hosting import CellSpec
 from engine.runtime.inputs import Input, Told
 from engine.runtime.mailbox import MailboxRules, Overflow
@@ -54,12 +54,10 @@ class ReferenceOms:
         edge: makes the side that clients talk to, of what carries a request to the desk; the
             answers go to the session that it names. That raises ``EngineHaltedError`` when the
             desk or the venue has failed, or is not started.
-        speed: seconds of data in a real second, above zero.
+        speed: seconds of data in a real second, above zero; None lets time move with the data
+            alone, which is fed as fast as it comes.
         state: keeps what it was asked, so that it goes on where it was; None forgets at the end.
         keep: takes what is reported on orders, before anybody is told.
-
-    Attributes:
-        speed: see above.
     """
 
     def __init__(
@@ -68,11 +66,10 @@ class ReferenceOms:
         history: MarketHistory,
         edge: Callable[[Ask], OmsEdge],
         *,
-        speed: float,
+        speed: float | None,
         state: OmsState | None = None,
         keep: Callable[[Any], None] | None = None,
     ) -> None:
-        self.speed = speed
         self._history = history
         self._state = state
         self._header = _header(config, history)
@@ -84,7 +81,7 @@ class ReferenceOms:
             FromClient: Overflow.HALT,
             ClientGone: Overflow.HALT,
         }
-        self._clock = ReplayClock(first, speed)
+        self._clock = EventClock(first) if speed is None else ReplayClock(first, speed)
         kept: dict[str, Any] = {}
         if state is not None:
             kept = {"tap": state.keep, "history": lambda: self._again(state)}
@@ -143,7 +140,7 @@ class ReferenceOms:
             while cause is not None and not isinstance(cause, ConfigError):
                 cause = cause.__cause__
             raise cause or error from None
-        if self._state is not None and self._state.ts:
+        if self._state is not None and self._state.ts and isinstance(self._clock, ReplayClock):
             self._clock.go_on(self._state.ts)
 
     def serve(self, host: str, port: int) -> int:
@@ -154,14 +151,19 @@ class ReferenceOms:
         """
         return self._edge.start(host, port)
 
-    def run(self) -> int:
+    def run(
+        self, let_through: Callable[[Iterator[MarketEvent]], Iterator[MarketEvent]] = iter
+    ) -> int:
         """Feed the data at its pace from where it was; give how many events there were to feed.
+
+        Args:
+            let_through: gives the events on, when it likes.
 
         Raises:
             EngineHaltedError: the desk or the venue failed.
         """
         done = 0 if self._state is None else self._state.events
-        return self._runtime.feed(islice(self._events(), done, None))
+        return self._runtime.feed(let_through(islice(self._events(), done, None)))
 
     def wait(self, timeout_s: float) -> None:
         """Go on serving for so many seconds.

@@ -16,7 +16,7 @@ from engine.runtime.sim_runtime import EVENTS_OF
 from engine.wiring import open_history
 from engine.wiring.feeds import open_publisher
 
-__all__ = ["publish"]
+__all__ = ["events_of", "publish"]
 
 BATCH = 256
 LOOK_S = 0.05
@@ -86,7 +86,7 @@ def _play(
 ) -> int:
     speed, count = config.feed.speed, 0
     began = time.monotonic_ns()
-    events = _events(history)
+    events = events_of(history)
     while batch := list(islice(events, BATCH if speed == "max" else 1)):
         if not isinstance(speed, str):
             due = (batch[0].ts_event - history.ts_first) / speed
@@ -100,7 +100,8 @@ def _play(
     return count
 
 
-def _events(history: MarketHistory) -> Iterator[MarketEvent]:
+def events_of(history: MarketHistory) -> Iterator[MarketEvent]:
+    """Give all events of a history, in order."""
     alone, make = len(history.instruments) == 1, EVENTS_OF[history.kind]
     for frame in history.chunks():
         yield from make(columns_of(frame, alone=alone), history.instruments)

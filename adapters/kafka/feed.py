@@ -166,9 +166,8 @@ class KafkaFeed:
             try:
                 first = consumer.poll(POLL_S)
                 # consume() alone would wait for the whole batch.
-                messages = [first, *consumer.consume(BATCH_MAX - 1, 0)] if first else []
-                if messages:
-                    self._hand_on(messages)
+                if first is not None:  # a message without content is false
+                    self._hand_on([first, *consumer.consume(BATCH_MAX - 1, 0)])
                     heard = time.monotonic()
                 elif time.monotonic() - heard > self._config.timeout:
                     self._look(consumer)

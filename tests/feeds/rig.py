@@ -21,6 +21,7 @@ from engine.registry import load_strategy
 from engine.research.backtest import run_backtest
 from engine.research.result import BacktestResult
 from engine.session import run_session
+from engine.strategy.base import Strategy
 from tests.feeds.servers import wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -54,7 +55,14 @@ def play(broker: dict[str, Any], **settings: Any) -> int:
 class Listening:
     """A paper run in a thread of its own."""
 
-    def __init__(self, database: str, broker: dict[str, Any], **settings: Any) -> None:
+    def __init__(
+        self,
+        database: str,
+        broker: dict[str, Any],
+        strategy: type[Strategy] = SMA,
+        **settings: Any,
+    ) -> None:
+        self._strategy = strategy
         changes = {**COMMON, **broker, "store.url": database, "store.timeout": 20, **settings}
         self._config = load_config("paper", settings=changes)
         self.alarms: list[RiskEvent] = []
@@ -65,7 +73,7 @@ class Listening:
 
     def _run(self) -> None:
         try:
-            self.result = run_session(self._config, SMA, alarm=self.alarms.append)
+            self.result = run_session(self._config, self._strategy, alarm=self.alarms.append)
         except BaseException as error:  # noqa: BLE001 - the test's thread raises it
             self.error = error
 
