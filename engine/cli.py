@@ -106,6 +106,22 @@ Out = Annotated[
     Path | None,
     Parameter(name="--out", help="Folder for the results; without it nothing is written."),
 ]
+OptionalProfile = Annotated[
+    str | None,
+    Parameter(
+        name="--profile",
+        help="A shipped profile (backtest, paper, services, live), or a TOML file over one; "
+        "that of CONFIG_PATH by default.",
+    ),
+]
+Services = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        show_default=False,
+        help="Paper on the Redis and PostgreSQL servers of REDIS_URL and DATABASE_URL.",
+    ),
+]
 Json = Annotated[
     bool,
     Parameter(
@@ -163,7 +179,8 @@ def run(
     strategy: Reference = None,
     /,
     *,
-    profile: ProfileName,
+    profile: OptionalProfile = None,
+    services: Services = False,
     data: Data = None,
     symbols: Symbols = None,
     start: Start = None,
@@ -175,12 +192,19 @@ def run(
     out: Out = None,
     json: Json = False,
 ) -> int:
-    """Run the engine under a profile; a paper run goes on where it was stopped or killed."""
+    """Run the engine under a profile; all but a backtest go on where they were left off."""
     from engine.config import profile_base
+
+    profile = profile or os.environ.get("CONFIG_PATH")
+    if profile is None:
+        raise ConfigError("name a profile: engine run ... --profile paper, or set CONFIG_PATH")
+    if services and profile != "paper":
+        raise ConfigError("--services goes with --profile paper; it is --profile services in short")
+    profile = "services" if services else profile
 
     if strategy is None:
         raise ConfigError("name a strategy: engine run path/to/file.py:ClassName --profile ...")
-    commands = {"backtest": backtest, "paper": paper}
+    commands = {"backtest": backtest, "paper": paper, "services": paper, "live": paper}
     command = commands.get(profile_base(profile))
     if command is None:
         runs = ", ".join(commands)

@@ -29,8 +29,10 @@ __all__ = ["Config", "load_config", "parse_settings", "profile_base"]
 ENVIRONMENT_PREFIX = "TETRAD_"
 ALIASES = {
     "DATABASE_URL": "store.url",
+    "DB_PASSWORD": "store.password",
     "GATEWAY_TOKEN": "gateway.token",
     "GATEWAY_URL": "gateway.url",
+    "REDIS_PASSWORD": "redis.password",
     "REDIS_URL": "redis.url",
 }
 """Environment variables that mean a setting under a name of their own."""

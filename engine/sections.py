@@ -29,6 +29,7 @@ __all__ = [
     "ReportConfig",
     "RetryConfig",
     "RunConfig",
+    "SafetyConfig",
     "StoreConfig",
     "SupervisionConfig",
     "TlsConfig",
@@ -198,12 +199,14 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         url: also ``REDIS_URL``; ``rediss://`` encrypts.
+        password: also ``REDIS_PASSWORD``; for a ``url`` that has none.
         timeout: seconds that it may take to connect or to answer; one that says nothing for as
             long is taken for gone.
         retry: how a lost connection is tried again.
     """
 
     url: Annotated[str, Meta(pattern="^(redis|rediss|unix)://")] = "redis://localhost:6379"
+    password: str | None = None
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
     retry: RetryConfig = RetryConfig()
 
@@ -250,12 +253,14 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         url: a PostgreSQL server (also ``DATABASE_URL``); None starts one of our own in ``folder``.
+        password: also ``DB_PASSWORD``; for a ``url`` that has none.
         folder: where that one keeps its data.
         timeout: longest that the server may take to connect or to answer, in seconds.
         start_timeout: longest that our own server may take to start or to stop, in seconds.
     """
 
     url: str | None = None
+    password: str | None = None
     folder: str = "tetrad-data"
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
     start_timeout: Annotated[float, Meta(ge=1, le=600)] = 30.0
@@ -271,6 +276,20 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: Literal["simulated", "grpc", "http", "alpaca"] = "simulated"
+
+
+class SafetyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a profile must have, or it is refused before anything is connected.
+
+    Attributes:
+        connections: ``encrypted`` refuses a broker, database or venue over a network that could
+            be read or pretended to be, this machine's included; ``any`` takes all.
+        market: ``live`` refuses files, the time of data, a simulated venue, prices that never
+            grow old, and symbols without a section ``instruments``; ``any`` takes all.
+    """
+
+    connections: Literal["encrypted", "any"] = "any"
+    market: Literal["live", "any"] = "any"
 
 
 class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -413,6 +432,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreConfig = StoreConfig()
     venue: VenueConfig = VenueConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    safety: SafetyConfig = SafetyConfig()
     report: ReportConfig = ReportConfig()
     oms_grpc: OmsGrpcConfig = OmsGrpcConfig()
     gateway: GatewayConfig = GatewayConfig()

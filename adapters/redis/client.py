@@ -23,8 +23,10 @@ def connect(config: RedisConfig) -> redis.Redis:
     The client of itself would send a command again ten times when an answer does not come, which
     makes two messages of one.
     """
+    has_own = "@" in config.url or config.password is None
     return redis.Redis.from_url(
         config.url,
+        **({} if has_own else {"password": config.password}),
         protocol=2,
         socket_timeout=config.timeout,
         socket_connect_timeout=config.timeout,

@@ -37,6 +37,8 @@ from engine.strategy.base import Strategy
 
 __all__ = ["BacktestResult", "content_hash", "summarize"]
 
+# Who was connected says nothing about a result, and may hold a password.
+_PRIVATE = ("store", "redis", "kafka", "gateway", "alpaca")
 PRICE_ROWS_MAX = 100_000
 PRICE_BUCKETS = 5_000
 EQUITY_CHUNK_ROWS = 131_072
@@ -249,7 +251,8 @@ def _manifest(
     paths: Sequence[str],
 ) -> dict[str, Any]:
     resolved = msgspec.to_builtins(config)
-    del resolved["store"]  # where it was kept says nothing about it, and may hold a password
+    for section in _PRIVATE:
+        del resolved[section]
     cls = type(strategy)
     return {
         "run_hash": journal.hash,

@@ -17,7 +17,10 @@ from engine.wiring import latch_store
 __all__ = ["header_of", "require_same"]
 
 # What may differ from one start of a run to the next: none of it changes what the run does.
-_FREE = ("store", "feed", "report", "execution", "oms_grpc", "gateway", "alpaca", "redis", "kafka")
+_FREE = (
+    "store", "feed", "report", "execution", "oms_grpc", "gateway", "alpaca", "redis", "kafka",
+    "safety",
+)  # fmt: skip
 _FREE_OF_RUN = ("latch", "chunk_rows")
 
 

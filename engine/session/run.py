@@ -43,6 +43,7 @@ from engine.session.telling import Crier, Going, KeptJournal
 from engine.strategy.base import Strategy
 from engine.wiring import GATE, build_core, host_name, new_record, routes
 from engine.wiring.feeds import INGEST
+from engine.wiring.safety import require_safe
 from engine.wiring.session import (
     ARCHIVE,
     ARCHIVIST,
@@ -135,6 +136,7 @@ def run_session(
         StrategyError: a hook of the strategy raised.
     """
     began = time.perf_counter()
+    require_safe(config)
     played = config.feed.kind == "files"
     if config.venue.kind != "simulated" and played and isinstance(config.feed.speed, str):
         raise ConfigError(

@@ -16,6 +16,7 @@ from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
 from adapters.memory.tape import Tape
 from adapters.postgres.connection import connect
+from adapters.postgres.conninfo import with_password
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
 from adapters.postgres.store import PostgresStore
@@ -80,7 +81,7 @@ _SECOND = 1_000_000_000
 def database(settings: StoreConfig) -> Iterator[str]:
     """Give the connection string of a profile's server, one of our own when it names none."""
     if settings.url is not None:
-        yield settings.url
+        yield with_password(settings.url, settings.password)
         return
     embedded = EmbeddedPostgres(Path(settings.folder), timeout_s=settings.start_timeout)
     try:

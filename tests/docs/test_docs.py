@@ -43,6 +43,9 @@ NOT_RUN = {
     "    --data examples/data/GOOG.parquet --set venue.kind=http --set feed.speed=86400",
     # tests/postgres/test_alpaca_run.py runs it, and takes it from the page.
     "    --data examples/data/GOOG.parquet --set venue.kind=alpaca --set feed.speed=86400",
+    # tests/feeds/test_live.py runs this one, and takes it from the page.
+    "engine run examples/strategies/sma_cross.py --profile paper --services --symbols IBM \\",
+    "    --set data.price_decimals=9",
     # tests/feeds runs these two, and takes them from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --symbols IBM \\",
     "    --set feed.kind=redis --set data.price_decimals=9",

@@ -1,0 +1,43 @@
+"""Connection strings of PostgreSQL: what they say, without connecting."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from engine.errors import ConfigError
+
+__all__ = ["is_encrypted", "with_password"]
+
+
+def is_encrypted(conninfo: str) -> bool:
+    """Tell whether nobody on the way can read or pretend: verify-full, or a socket of this machine.
+
+    Raises:
+        ConfigError: it is no connection string.
+    """
+    said = _parts(conninfo)
+    host = str(said.get("host") or "")
+    return said.get("sslmode") == "verify-full" or host.startswith(("/", "@"))
+
+
+def with_password(conninfo: str, password: str | None) -> str:
+    """Give a connection string with a password, where it has none of its own.
+
+    Raises:
+        ConfigError: it is no connection string.
+    """
+    said = _parts(conninfo)
+    if password is None or said.get("password"):
+        return conninfo
+    return make_conninfo(conninfo, password=password)
+
+
+def _parts(conninfo: str) -> dict[str, object]:
+    try:
+        return dict(conninfo_to_dict(conninfo))
+    except psycopg.ProgrammingError:
+        raise ConfigError(
+            "store.url (DATABASE_URL) is no connection string: write it as "
+            "postgresql://user@host:5432/database, special characters of a password as %XX"
+        ) from None

@@ -1,0 +1,67 @@
+"""What a profile for real money has to have, asked of one before anything is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adapters.postgres.conninfo import is_encrypted
+from engine.errors import ConfigError
+from engine.sections import Config
+
+__all__ = ["require_safe"]
+
+_KAFKA_ENCRYPTED = ("SSL", "SASL_SSL")
+
+
+def require_safe(config: Config) -> None:
+    """Refuse a profile that lacks what its section ``safety`` asks for.
+
+    Raises:
+        ConfigError: naming every key, what it is and what to write.
+    """
+    lacking: list[str] = []
+    if config.safety.connections == "encrypted":
+        lacking += _unencrypted(config)
+    if config.safety.market == "live":
+        lacking += _not_live(config)
+    if lacking:
+        raise ConfigError(
+            f"profile {config.profile!r} asks for safety that is not there: {'; '.join(lacking)}"
+        )
+
+
+def _unencrypted(config: Config) -> Iterator[str]:
+    allow = 'or accept it with safety.connections = "any"'
+    if config.store.url is not None and not is_encrypted(config.store.url):
+        yield f"store.url is not encrypted: add sslmode=verify-full, {allow}"
+    feed, venue = config.feed.kind, config.venue.kind
+    if feed == "redis" and config.redis.url.startswith("redis://"):
+        yield f"redis.url is not encrypted: write rediss://, {allow}"
+    protocol = str(config.kafka.options.get("security.protocol", "PLAINTEXT")).upper()
+    if feed == "kafka" and protocol not in _KAFKA_ENCRYPTED:
+        yield f'kafka.options "security.protocol" is {protocol}: set SSL or SASL_SSL, {allow}'
+    if venue == "grpc" and not config.oms_grpc.tls.enabled:
+        yield f"oms_grpc.tls.enabled is false: set it to true, {allow}"
+    urls = {
+        "http": ("gateway.url", config.gateway.url),
+        "alpaca": ("alpaca.url", config.alpaca.url),
+    }
+    name, url = urls.get(venue, ("", "https://"))
+    if not url.startswith("https://"):
+        yield f"{name} is not encrypted: write https://, {allow}"
+
+
+def _not_live(config: Config) -> Iterator[str]:
+    if config.feed.kind == "files":
+        yield 'feed.kind is "files": set it to redis or kafka'
+    if config.feed.time != "wall":
+        yield 'feed.time is "data": set it to wall'
+    if config.feed.silent_after is None:
+        yield "feed.silent_after is not set: say after how many seconds a price is too old"
+    if config.venue.kind == "simulated":
+        yield 'venue.kind is "simulated": set it to grpc, http or alpaca'
+    named = set(config.data.symbols) or set(config.instruments)
+    unknown = sorted(named - set(config.instruments))
+    if not named or unknown:
+        missing = f"[instruments.{unknown[0]}]" if unknown else "[instruments.SYMBOL]"
+        yield f"{missing} is missing: real orders need digits and steps that a person has checked"
