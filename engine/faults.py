@@ -20,6 +20,8 @@ POINTS = (
     "outbox.kept",
     "outbox.before_send",
     "outbox.sent",
+    "publication.sent",
+    "publication.acknowledged",
     "session.ended",
     "session.completed",
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.latch import Hold
 from engine.domain.market import MarketEvent
 from engine.domain.orders import Order
+from engine.domain.publications import Publication
 from engine.runtime.inputs import Batch, Input
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "EventPublisher",
     "Journal",
     "LatchStore",
     "MarketFeed",
     "MarketHistory",
     "MarketPublisher",
+    "Outbox",
+    "Outcome",
     "RunHeader",
     "RunRecord",
     "RunState",
@@ -182,6 +186,66 @@ class MarketPublisher(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class Outcome(NamedTuple):
+    """What became of one message that was handed to a publisher.
+
+    Attributes:
+        sequence: its number.
+        error: None when it is kept there; why not otherwise.
+        never: it will never be taken as it is, or as one of those it was sent with.
+    """
+
+    sequence: int
+    error: str | None = None
+    never: bool = False
+
+
+class EventPublisher(Protocol):
+    """Where messages about a run are sent; for one thread.
+
+    It keeps its connection up itself, and keeps the order of what is sent under one key. A
+    message of which nothing is known is not given up: it has no outcome yet.
+    """
+
+    @property
+    def trouble(self) -> str:
+        """What was last wrong with the connection; empty when nothing was."""
+
+    def send(self, messages: Sequence[Publication]) -> None:
+        """Hand messages over, in order; each has one outcome in the end."""
+
+    def outcomes(self, timeout_s: float) -> list[Outcome]:
+        """Give the outcomes there are; wait for one when there is none, not without end."""
+
+    def close(self) -> None:
+        """Let go of the connection and of what has no outcome. May be called again."""
+
+
+class Outbox(Protocol):
+    """The messages of one run that a destination does not have yet; for one thread.
+
+    All methods raise ``StoreError`` when the store does not answer; :meth:`open` begins anew.
+    """
+
+    def open(self) -> int:
+        """Reach the store; give the number of the first message that is to be sent."""
+
+    def waiting(self, first: int, limit: int) -> list[Publication]:
+        """Give committed messages in order, from one number on."""
+
+    def advance(self, following: int) -> None:
+        """Note that everything before a number need not be sent again."""
+
+    def refuse(self, sequence: int, reason: str) -> None:
+        """Note that the destination will never take a message."""
+
+    def failing(self, reason: str) -> None:
+        """Note that nothing is acknowledged although something waits."""
+
+    def close(self) -> None:
+        """Let the store go. May be called again."""
 
 
 class LatchStore(Protocol):
@@ -380,6 +444,14 @@ class RunStore(Protocol):
 
         Args:
             report: takes each command once, from a thread of its own; it must not raise.
+        """
+
+    def outbox(self, destination: str, kept: Callable[[], None]) -> Outbox:
+        """Give the way out of the messages of this run to a destination.
+
+        Args:
+            destination: such as ``kafka``; how far it has come is kept under this name.
+            kept: called when there may be more of them, from any thread; it must not raise.
         """
 
     def complete(self) -> None:

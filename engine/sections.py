@@ -25,6 +25,7 @@ __all__ = [
     "KafkaConfig",
     "OmsGrpcConfig",
     "OrdersConfig",
+    "PublishConfig",
     "RedisConfig",
     "ReportConfig",
     "RetryConfig",
@@ -211,6 +212,10 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry: RetryConfig = RetryConfig()
 
 
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+"""What Kafka takes for the name of a topic."""
+
+
 class TopicsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Names of topics.
 
@@ -218,15 +223,21 @@ class TopicsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         market_data: bars.
         market_trades: trades.
         market_quotes: quotes.
+        execution: what is told of executions and their orders.
+        positions: what is told of positions.
+        errors: what is told of limits and failures.
     """
 
     market_data: str = "market_data"
     market_trades: str = "market_trades"
     market_quotes: str = "market_quotes"
+    execution: TopicName = "strategy.execution"
+    positions: TopicName = "strategy.positions"
+    errors: TopicName = "strategy.errors"
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The Kafka cluster that market data comes from.
+    """The Kafka cluster that market data comes from, and that messages about a run go to.
 
     Attributes:
         bootstrap_servers: where to find it, ``host:port`` with commas between.
@@ -235,7 +246,8 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         start: where a run that has read nothing yet begins: with what is there, or what comes.
         on_lost: messages that the brokers no longer have when the run gets to them end it
             (``halt``), or make every price stale until a new one comes (``skip``).
-        timeout: seconds that a broker may take to answer when the run starts.
+        timeout: seconds that a broker may take to answer when the run starts, and after which one
+            that acknowledges no message about the run is told of as down.
         options: further settings of librdkafka, such as those of security.
     """
 
@@ -246,6 +258,22 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     on_lost: Literal["halt", "skip"] = "halt"
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     options: dict[str, str | int | float | bool] = {}
+
+
+class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is told of a paper run to others.
+
+    Attributes:
+        kind: ``kafka`` sends messages about executions, orders, positions and risk to the cluster
+            of section ``kafka``; ``none`` tells nobody.
+        user_id: whose the strategies are, as it stands in the messages.
+        wait: seconds that a run at its end waits for what has not been acknowledged; the rest is
+            sent when the run is started again.
+    """
+
+    kind: Literal["none", "kafka"] = "none"
+    user_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    wait: Annotated[float, Meta(ge=0, le=600)] = 10.0
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -429,6 +457,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     instruments: dict[str, InstrumentConfig] = {}
     redis: RedisConfig = RedisConfig()
     kafka: KafkaConfig = KafkaConfig()
+    publish: PublishConfig = PublishConfig()
     store: StoreConfig = StoreConfig()
     venue: VenueConfig = VenueConfig()
     execution: ExecutionConfig = ExecutionConfig()

@@ -1,1 +1,1 @@
-"""Kafka: market data from topics."""
+"""Kafka: market data from topics, messages about a run to topics."""

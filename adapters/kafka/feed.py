@@ -20,7 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from adapters.kafka.errors import refusal
+from adapters.kafka.errors import Silent, refusal
 from engine.domain.deliveries import (
     Delivery,
     FeedDown,
@@ -100,7 +100,7 @@ class KafkaFeed:
 
     def _new_consumer(self) -> Consumer:
         try:
-            return Consumer(self._settings(), logger=_Silent())
+            return Consumer(self._settings(), logger=Silent())
         except (KafkaException, TypeError, ValueError) as error:
             raise ConfigError(f"kafka.options: {refusal(error)}") from error
 
@@ -241,10 +241,3 @@ def _place(message: Message) -> tuple[str, int]:
 
 def _name(place: tuple[str, int]) -> str:
     return f"{place[0]}[{place[1]}]"
-
-
-class _Silent:
-    """librdkafka's own log: what matters of it comes as errors."""
-
-    def log(self, *message: Any) -> None:
-        pass

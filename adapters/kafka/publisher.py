@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from adapters.kafka.errors import refusal
+from adapters.kafka.producer import new_producer
 from engine.domain.market import MarketEvent
 from engine.domain.market_wire import render
-from engine.errors import ConfigError, FeedError
+from engine.errors import FeedError
 from engine.sections import KafkaConfig
 
 __all__ = ["KafkaPublisher"]
@@ -32,17 +32,7 @@ class KafkaPublisher:
     def __init__(self, config: KafkaConfig, *, topic: str) -> None:
         self._topic = topic
         self._failed: KafkaError | None = None
-        settings = {
-            "bootstrap.servers": config.bootstrap_servers,
-            "enable.idempotence": True,
-            "linger.ms": 5,
-            "message.timeout.ms": round(FLUSH_S * 1000),
-            **config.options,
-        }
-        try:
-            self._producer = Producer(settings)
-        except (KafkaException, TypeError, ValueError) as error:
-            raise ConfigError(f"kafka.options: {refusal(error)}") from error
+        self._producer = new_producer(config, {"message.timeout.ms": round(FLUSH_S * 1000)})
 
     def begin(self, symbols: Sequence[str]) -> None:
         """Nothing: who comes later reads what there is."""

@@ -20,6 +20,7 @@ from adapters.postgres.commands import CommandLine
 from adapters.postgres.connection import connect, said
 from adapters.postgres.migrations import migrate
 from adapters.postgres.projection import Projection, execution_id
+from adapters.postgres.publications import PostgresOutbox, PublicationWriter
 from adapters.postgres.watch import Watch
 from engine import faults
 from engine.codec import decode_inputs, encode_inputs
@@ -27,6 +28,7 @@ from engine.domain.commands import OperatorCommand
 from engine.errors import ConfigError, StoreError
 from engine.ports import RunHeader, RunState
 from engine.runtime.inputs import Batch, Input
+from engine.sections import PublishConfig
 
 __all__ = ["PostgresStore"]
 
@@ -51,12 +53,23 @@ class PostgresStore:
         conninfo: how to reach the server, a URL or a libpq connection string.
         timeout_s: how long connecting and any one statement may take, seconds.
         snapshot_ns: time between snapshots of positions, nanoseconds of market time.
+        publish: whether messages about the run are kept for an outbox, and whose it is.
     """
 
-    def __init__(self, conninfo: str, *, timeout_s: float, snapshot_ns: int) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        timeout_s: float,
+        snapshot_ns: int,
+        publish: PublishConfig | None = None,
+    ) -> None:
         self._conninfo = conninfo
         self._timeout_s = timeout_s
         self._snapshot_ns = snapshot_ns
+        self._publish = publish
+        self._writer: PublicationWriter | None = None
+        self._kept: Callable[[], None] | None = None
         self._connection: psycopg.Connection | None = None
         self._watch: Watch | None = None
         self._encode = msgspec.msgpack.Encoder().encode
@@ -131,6 +144,14 @@ class PostgresStore:
         self._header = kept
         by_symbol = {instrument.symbol: instrument for instrument in kept.instruments}
         self._projection = Projection(name, kept.strategy_ids, by_symbol, self._snapshot_ns)
+        if self._publish is not None:
+            self._writer = PublicationWriter(
+                name,
+                {each: str(execution_id(name, each)) for each in kept.strategy_ids},
+                by_symbol,
+                user_id=self._publish.user_id,
+                connection=connection,
+            )
         return self._state(connection, kept, status)
 
     def _state(self, connection: psycopg.Connection, kept: RunHeader, status: str) -> RunState:
@@ -166,6 +187,8 @@ class PostgresStore:
                 entered = decode_inputs(record)
                 if len(entered) != count:
                     raise self._damaged(batch)
+                if self._writer is not None:
+                    self._writer.enter(entered)
                 yield from entered
                 chain, batch, inputs = kept, batch + 1, inputs + count
 
@@ -191,6 +214,8 @@ class PostgresStore:
         """Take in the events that the history has brought about again."""
         self._sha.update(b"".join(map(self._encode, events)))
         self._projection.recall(events)
+        if self._writer is not None:
+            self._writer.recall(events)
 
     def commit(self, batches: Sequence[Batch]) -> None:
         """Keep batches, durably, in one transaction; all of it or nothing.
@@ -217,10 +242,13 @@ class PostgresStore:
             ):
                 cursor.execute(_JOURNAL, row)
                 self._projection.apply(cursor, inputs, events)
+                if self._writer is not None:
+                    self._writer.apply(cursor, inputs, events)
                 faults.point("store.in_transaction")
         except psycopg.Error as error:
             raise StoreError(f"the database is gone or refuses: {said(error)}") from error
         faults.point("store.committed")
+        self._tell_kept()
         self._batch, self._inputs, self._chain = self._batch + 1, self._inputs + len(inputs), chain
 
     def commands(self, report: Callable[[OperatorCommand], None]) -> CommandLine:
@@ -230,6 +258,16 @@ class PostgresStore:
             timeout_s=self._timeout_s,
             run_name=self._header.name,
             report=report,
+        )
+
+    def outbox(self, destination: str, kept: Callable[[], None]) -> PostgresOutbox:
+        """Give the way out of the messages of this run, on a connection of its own."""
+        self._kept = kept
+        return PostgresOutbox(
+            self._conninfo,
+            timeout_s=self._timeout_s,
+            run_name=self._header.name,
+            destination=destination,
         )
 
     def complete(self) -> None:
@@ -250,8 +288,11 @@ class PostgresStore:
                     [self._header.name],
                 )
                 self._projection.end(cursor, "completed")
+                if self._writer is not None:
+                    self._writer.end(cursor)
         except psycopg.Error as error:
             raise StoreError(f"the database is gone or refuses: {said(error)}") from error
+        self._tell_kept()
 
     def close(self) -> None:
         """Let the run go. May be called again."""
@@ -259,6 +300,10 @@ class PostgresStore:
             self._watch.close()
         if self._connection is not None:
             self._connection.close()
+
+    def _tell_kept(self) -> None:
+        if self._kept is not None:
+            self._kept()
 
     def _watching(self) -> Watch:
         if self._watch is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["epoch_ns", "read_time", "timeframe_ns"]
+__all__ = ["epoch_ns", "read_time", "timeframe_ns", "write_time"]
 
 _SCALES = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 _ISO = re.compile(
@@ -93,3 +93,15 @@ def timeframe_ns(text: str) -> int:
         if length is not None and number:
             return number * length
     raise ValueError(f"{text[:50]!r} is not the length of a bar such as 1m, 5Min, 1h or 1D")
+
+
+def write_time(ts: int) -> str:
+    """Write UTC nanoseconds as ISO-8601 text with ``Z``, with no more digits than it takes.
+
+    >>> write_time(1_704_067_200_000_000_000), write_time(1_500_000_000)
+    ('2024-01-01T00:00:00Z', '1970-01-01T00:00:01.5Z')
+    """
+    seconds, ns = divmod(ts, _SECOND)
+    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    fraction = f".{ns:09}".rstrip("0") if ns else ""
+    return f"{moment}{fraction}Z"

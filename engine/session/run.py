@@ -37,6 +37,7 @@ from engine.runtime.actor import Actor
 from engine.runtime.clock import Clock
 from engine.runtime.inputs import Input
 from engine.runtime.pykka_runtime import PykkaRuntime
+from engine.session.courier import publishing
 from engine.session.feeding import Feeding, feeding_of
 from engine.session.header import header_of, require_same
 from engine.session.telling import Crier, Going, KeptJournal
@@ -152,7 +153,7 @@ def run_session(
         require_same(header, state.header)
         strategy = new_strategy(cls, config.strategy)
         record = new_record()
-        with Crier(alarm) as crier:
+        with Crier(alarm) as crier, publishing(config, state, store, crier.alarm):
             _run(config, strategy, feeding, store, state, record, going, crier.alarm)
         _raise_failure(record, config)
         data = feeding.history(store)

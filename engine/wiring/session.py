@@ -121,6 +121,7 @@ def open_store(config: Config) -> Iterator[RunStore]:
             conninfo,
             timeout_s=config.store.timeout,
             snapshot_ns=round(config.execution.position_check_interval * _SECOND),
+            publish=None if config.publish.kind == "none" else config.publish,
         )
         try:
             yield store

@@ -197,7 +197,7 @@ def test_no_setting_is_forgotten() -> None:
     # A backtest has no such venue, store, pace or broker; tests/integration, tests/postgres and
     # tests/feeds prove these.
     sections = ("oms_grpc.", "store.", "feed.", "venue.", "execution.", "run.name", "instruments",
-                "redis.", "kafka.", "gateway.", "alpaca.", "safety.")  # fmt: skip
+                "redis.", "kafka.", "gateway.", "alpaca.", "safety.", "publish.")  # fmt: skip
     elsewhere |= {key for key in all_keys() if key.startswith(sections)}
     own = {f"risk.symbols.A.{name}" for name in SymbolLimits.__struct_fields__}
     assert set(CHANGES) | set(SAME_RESULTS) == (set(all_keys()) | own) - elsewhere
