@@ -100,7 +100,6 @@ class KafkaEventPublisher:
             self._found.append(Outcome(message.sequence, "the queue of the client is full"))
         except KafkaException as error:
             self._take(message.sequence, error.args[0])
-        self._producer.poll(0)
 
     def _delivered(self, sequence: int) -> Callable[[KafkaError | None, Any], None]:
         return lambda error, _: self._take(sequence, error)

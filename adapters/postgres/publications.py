@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg.rows import class_row
 
@@ -24,10 +25,11 @@ __all__ = ["Backlog", "PostgresOutbox", "PublicationWriter", "backlogs"]
 ANSWER_TIMEOUTS = 1.5
 """Our own deadline, in times ``timeout_s``."""
 WRITE_ROWS = 5_000
-# Arrays, so that many rows are one statement.
+# Many rows as one JSON array: the client writes it in C, and arrays of PostgreSQL not.
 _WRITE: LiteralString = """
 INSERT INTO strategy_worker.publications (run_name, sequence, topic, key, content)
-SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])"""
+SELECT %s, (e ->> 0)::bigint, e ->> 1, e ->> 2, e ->> 3
+FROM json_array_elements(%s::json) AS e"""
 _TOLD: LiteralString = """
 SELECT coalesce(max(sequence) + 1, 0) FROM strategy_worker.publications WHERE run_name = %s"""
 _BEGIN: LiteralString = """
@@ -114,8 +116,8 @@ class PublicationWriter:
     def _write(self, cursor: psycopg.Cursor) -> None:
         out = self._announcer.drain()
         for first in range(0, len(out), WRITE_ROWS):
-            rows = out[first : first + WRITE_ROWS]
-            cursor.execute(_WRITE, [self._run_name, *map(list, zip(*rows, strict=True))])
+            rows = msgspec.json.encode(out[first : first + WRITE_ROWS]).decode()
+            cursor.execute(_WRITE, [self._run_name, rows])
 
 
 class PostgresOutbox:

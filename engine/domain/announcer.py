@@ -253,7 +253,8 @@ class Announcer:
     def _accepted(self, event: OrderAccepted) -> None:
         told = self._orders[event.client_order_id]
         if told.status not in TERMINAL:
-            told.status, told.venue_order_id = told.working, event.venue_order_id
+            told.status, told.reason = told.working, None
+            told.venue_order_id = event.venue_order_id
             self._say_order(told, event.ts_event)
 
     def _ended(self, status: OrderStatus) -> Callable[[Any], None]:
@@ -269,7 +270,7 @@ class Announcer:
         told = self._orders[event.client_order_id]
         told.order_qty, told.limit_px, told.stop_px = event.order_qty, event.limit_px, event.stop_px
         if told.status not in TERMINAL:
-            told.status = told.working
+            told.status, told.reason = told.working, None
         self._say_order(told, event.ts_event)
 
     def _filled(self, event: PositionChanged) -> None:
@@ -278,8 +279,8 @@ class Announcer:
         told.filled += qty
         told.value += qty * fill.last_px
         if told.status not in TERMINAL:
-            left = fill.leaves_qty
-            told.status = OrderStatus.PARTIALLY_FILLED if left else OrderStatus.FILLED
+            told.status = OrderStatus.PARTIALLY_FILLED if fill.leaves_qty else OrderStatus.FILLED
+            told.reason = None
         self._say_order(told, fill.ts_event)
         self._say_position(event, told.instrument)
 

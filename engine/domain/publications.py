@@ -8,6 +8,7 @@ keeps about fifteen digits. Times are ISO-8601 text with ``Z``.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -234,6 +235,7 @@ def render(message: Message) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=4_096)
 def _number(units: int, decimals: int, least: int) -> msgspec.Raw:
     """Write a scaled integer, without the zeros at its end beyond ``least`` digits."""
     digits = str(abs(units)).rjust(decimals + 1, "0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 __all__ = ["epoch_ns", "read_time", "timeframe_ns", "write_time"]
 
@@ -102,6 +103,10 @@ def write_time(ts: int) -> str:
     ('2024-01-01T00:00:00Z', '1970-01-01T00:00:01.5Z')
     """
     seconds, ns = divmod(ts, _SECOND)
-    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
     fraction = f".{ns:09}".rstrip("0") if ns else ""
-    return f"{moment}{fraction}Z"
+    return f"{_moment(seconds)}{fraction}Z"
+
+
+@lru_cache(maxsize=64)
+def _moment(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

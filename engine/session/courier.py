@@ -27,6 +27,8 @@ WINDOW = 500
 """Messages on their way at once."""
 LOOK_S = 0.5
 """How soon a message is found of which nobody was told."""
+GATHER_S = 0.02
+"""How long messages are gathered, so that few of them do not cost as much as many."""
 POLL_S = 0.05
 AGAIN_S = 1.0
 """Pause before something that has failed is tried again."""
@@ -136,6 +138,8 @@ class Courier:
             window = self._outbox.waiting(self._next, WINDOW)
             if window:
                 self._send(window)
+                if len(window) < WINDOW and not is_last:
+                    self._closing.wait(GATHER_S)
             elif is_last:
                 self._is_done = True
                 return

@@ -46,6 +46,8 @@ NOT_RUN = {
     # tests/feeds/test_live.py runs this one, and takes it from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --services --symbols IBM \\",
     "    --set data.price_decimals=9",
+    # tests/feeds runs this one, and takes it from the page.
+    "    --data examples/data/IBM.parquet --set publish.kind=kafka",
     # tests/feeds runs these two, and takes them from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --symbols IBM \\",
     "    --set feed.kind=redis --set data.price_decimals=9",

@@ -142,6 +142,8 @@ def orders_of(bench: Bench) -> None:
                 ),
                 0.25, 0.5, "1/s",
             )  # fmt: skip
+        if why_no_apache() is None:
+            publishing_of(bench, port)
         way = orders.latency(bench.database, bench.name(), port, bench.new_folder(), 300)
     finally:
         system.kill()
@@ -155,6 +157,24 @@ def orders_of(bench: Bench) -> None:
         )  # fmt: skip
     bench.add(Row("the same with the commit, p50", percentile(whole, 0.5) * 1e6, "us"))
     bench.add(Row("the same with the commit, p99", percentile(whole, 0.99) * 1e6, "us"))
+
+
+def publishing_of(bench: Bench, port: int) -> None:
+    """What it costs to tell of every order on Kafka."""
+    with apache(bench.new_folder()) as kafka:
+        told = {"publish.kind": "kafka", "kafka.bootstrap_servers": kafka.servers}
+        for part in ("execution", "positions", "errors"):
+            kafka.create(f"strategy.{part}")
+
+        def rate(**more: str) -> float:
+            return orders.sustained(
+                bench.database, bench.name(), port, bench.new_folder(), 40 * bench.scale, 50, **more
+            )
+
+        pairs = [(rate(), rate(**told)) for _ in range(bench.rounds)]
+    bench.add(Row("the same, published to Kafka", statistics.median(p for _, p in pairs), "1/s"))
+    ratio = statistics.median(on / off for off, on in pairs)
+    bench.add(Row("the same, of not published", ratio, "x"))
 
 
 def store_of(bench: Bench) -> None:

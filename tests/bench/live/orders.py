@@ -118,14 +118,16 @@ def bare_stream(port: int, count: int) -> float:
     return rate
 
 
-def sustained(database: str, name: str, port: int, folder: Path, bars: int, per_bar: int) -> float:
+def sustained(
+    database: str, name: str, port: int, folder: Path, bars: int, per_bar: int, **more: Any
+) -> float:
     """Give the orders a second through gate, outbox, commit and stream, to their answers."""
     Burst.sent = Burst.answered = 0
     settings = {
         **LIMITS, "data.paths": [str(write_market(folder, bars))], "data.symbols": ["AAA"],
         "store.url": database, "store.timeout": 30, "run.name": name, "venue.kind": "grpc",
         "oms_grpc.port": port, "oms_grpc.timeout": 60, "feed.speed": 60 * 2_000,
-        "strategy.per_bar": per_bar,
+        "strategy.per_bar": per_bar, **more,
     }  # fmt: skip
     _until(lambda: Burst.answered >= bars * per_bar, settings)
     return Burst.answered / (Burst.ended - Burst.began)
