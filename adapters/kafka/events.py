@@ -49,6 +49,7 @@ class KafkaEventPublisher:
         self._trouble = ""
         self._has_failed = False
         self._found: list[Outcome] = []
+        self._open: set[int] = set()
         self._producer = self._new_producer()
 
     @property
@@ -58,24 +59,42 @@ class KafkaEventPublisher:
 
     def send(self, messages: Sequence[Publication]) -> None:
         """Hand messages over, in order; each has one outcome in the end."""
-        if self._has_failed:  # of an idempotent producer that has lost count nothing more comes
-            self._producer.purge()
-            self._producer, self._has_failed = self._new_producer(), False
-        for message in messages:
-            self._produce(message)
+        for number, message in enumerate(messages):
+            try:
+                self._produce(message)
+            except BufferError:
+                # With it the rest: there may be room for the next, which must not overtake it.
+                full = "the queue of the client is full"
+                self._found += [Outcome(each.sequence, full) for each in messages[number:]]
+                break
 
     def outcomes(self, timeout_s: float) -> list[Outcome]:
         """Give the outcomes there are; wait for one when there is none, not without end."""
         if not self._found:
-            self._producer.poll(timeout_s)
-        self._producer.poll(0)
+            self._poll(timeout_s)
+        self._poll(0)
+        if self._has_failed:
+            self._begin_anew()
         found, self._found = self._found, []
         return found
 
     def close(self) -> None:
         """Let go of the connection and of what has no outcome. May be called again."""
         self._producer.purge()
-        self._producer.poll(0)
+        self._poll(0)
+
+    def _begin_anew(self) -> None:
+        """Let go of a producer that has lost count of what the brokers have: it does no more."""
+        self._found += [Outcome(sequence, self._trouble) for sequence in sorted(self._open)]
+        self._open.clear()
+        self._producer.purge()
+        self._producer, self._has_failed = self._new_producer(), False
+
+    def _poll(self, timeout_s: float) -> None:
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:
+            self._on_error(error.args[0])
 
     def _new_producer(self) -> Producer:
         settings: dict[str, Any] = {
@@ -96,15 +115,16 @@ class KafkaEventPublisher:
                 headers=[("id", identity.encode())],
                 on_delivery=self._delivered(message.sequence),
             )
-        except BufferError:
-            self._found.append(Outcome(message.sequence, "the queue of the client is full"))
         except KafkaException as error:
             self._take(message.sequence, error.args[0])
+        else:
+            self._open.add(message.sequence)
 
     def _delivered(self, sequence: int) -> Callable[[KafkaError | None, Any], None]:
         return lambda error, _: self._take(sequence, error)
 
     def _take(self, sequence: int, error: KafkaError | None) -> None:
+        self._open.discard(sequence)
         if error is None:
             self._trouble = ""
             self._found.append(Outcome(sequence))

@@ -18,8 +18,8 @@ def new_producer(config: KafkaConfig, settings: Mapping[str, Any], **more: Any) 
     """Make a producer whose messages are kept by all replicas, once each and in order.
 
     Args:
-        config: the cluster; its options win over ``settings``.
-        settings: of librdkafka.
+        config: the cluster.
+        settings: of librdkafka; they win over ``kafka.options``.
         more: further arguments of the client, such as ``logger``.
 
     Raises:
@@ -29,9 +29,8 @@ def new_producer(config: KafkaConfig, settings: Mapping[str, Any], **more: Any) 
         "bootstrap.servers": config.bootstrap_servers,
         "linger.ms": 5,
         "socket.keepalive.enable": True,
-        **settings,
         **config.options,
-        # Not to be had otherwise.
+        **settings,
         "acks": "all",
         "enable.idempotence": True,
     }

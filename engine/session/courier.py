@@ -155,15 +155,16 @@ class Courier:
             self._publisher.send(batch)
             faults.point("publication.sent")
             failed = self._await(batch, left)
+            self._advance(window, left)
             if failed and all(each.never for each in failed):
                 if alone:
                     self._refuse(left.pop(failed[0].sequence), failed[0].error or "")
+                    self._advance(window, left)
                 # One that is refused takes those with it that it was sent with.
                 alone = True
             elif failed:
                 self._down(failed[0].error or "")
                 self._closing.wait(AGAIN_S)
-            self._advance(window, left)
 
     def _await(self, batch: Sequence[Publication], left: dict[int, Publication]) -> list[Outcome]:
         """Wait for the outcome of each; take what is acknowledged off ``left``, give the rest."""

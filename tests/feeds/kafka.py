@@ -179,6 +179,12 @@ class MockKafka:
     def up(self) -> None:
         self._library.rd_kafka_mock_broker_set_up(self._cluster, 1)
 
+    def refuse_next(self, *codes: int) -> None:
+        """Answer the next requests to produce with errors."""
+        push = self._library.rd_kafka_mock_push_request_errors_array
+        push.argtypes = [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.c_void_p]
+        push(self._cluster, 0, len(codes), (ctypes.c_int * len(codes))(*codes))
+
     def stop(self) -> None:
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(ctypes.c_void_p(self._handle))

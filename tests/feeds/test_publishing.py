@@ -13,16 +13,20 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from adapters.kafka import events
 from engine.cli import main
 from engine.config import load_config
 from engine.domain.events import RiskEvent
+from engine.domain.publications import Publication
 from engine.errors import ConfigError, StrategyError
+from engine.ports import Outcome
 from engine.research.backtest import run_backtest
 from engine.research.result import BacktestResult
+from engine.sections import KafkaConfig, TopicsConfig
 from engine.session import paper
 from tests.feeds.kafka import ApacheKafka, Kafka, MockKafka
 from tests.feeds.rig import (
@@ -36,7 +40,7 @@ from tests.feeds.rig import (
     row,
     wait_row,
 )
-from tests.feeds.servers import free_port
+from tests.feeds.servers import free_port, wait_until
 
 PARTS = ("execution", "positions", "errors")
 WRITTEN = "SELECT sequence, topic, key, content FROM strategy_worker.publications ORDER BY sequence"
@@ -270,6 +274,55 @@ def backlog(database: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
+REFUSALS = {
+    "no leader": KafkaError.NOT_LEADER_FOR_PARTITION,
+    "timed out": KafkaError.REQUEST_TIMED_OUT,
+    "too few replicas": KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    "lost count": KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    "fenced": KafkaError.INVALID_PRODUCER_EPOCH,
+    "too large": KafkaError.MSG_SIZE_TOO_LARGE,
+    "not allowed": KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_refusals_that_pass_cost_neither_a_message_nor_the_order(database: str, why: str) -> None:
+    kafka = MockKafka()
+    try:
+        names = topics(kafka)
+        kafka.refuse_next(REFUSALS[why], 0, REFUSALS[why])
+        Listening(database, publishing(kafka, names, **{"publish.wait": 60})).wait()
+        require_all(database, kafka, names)
+    finally:
+        kafka.stop()
+
+
+def test_a_full_queue_lets_none_overtake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUEUE_MESSAGES", 3)
+    kafka = MockKafka()
+    try:
+        names = topics(kafka)
+        kafka.down()
+        topic = TopicsConfig(execution=names["kafka.topics.execution"])
+        config = KafkaConfig(bootstrap_servers=kafka.servers, topics=topic)
+        publisher = events.KafkaEventPublisher(config, run_name="r")
+        publisher.send([Publication(number, "execution", "k", "{}") for number in range(6)])
+        full = {each.sequence: each for each in publisher.outcomes(0.1)}
+        assert set(full) == {3, 4, 5}
+        assert {(each.error, each.never) for each in full.values()} == {
+            ("the queue of the client is full", False)
+        }
+        kafka.up()
+        sent: list[Outcome] = []
+        wait_until(lambda: sent.extend(publisher.outcomes(0.1)) or len(sent) == 3, "three answers")
+        assert sent == [Outcome(0), Outcome(1), Outcome(2)]
+        publisher.close()
+        publisher.close()
+        assert [number_of(each) for each in heard(kafka, names)["execution"]] == [0, 1, 2]
+    finally:
+        kafka.stop()
+
+
 def test_nobody_publishes_where_nothing_is_told(
     database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +372,8 @@ def test_a_topic_that_is_not_there_is_told_and_waited_for(
     settings = publishing(apache_kafka, names, **options, **{"publish.wait": 60})
     run = Listening(database, settings)
     assert "Unknown topic" in run.wait_alarm("PUBLISH_DOWN").description
+    waits = wait_row(database, CURSOR, lambda found: found[1] is not None)
+    assert "Unknown topic" in waits[2]
     apache_kafka.create("late.positions")
     run.wait()
     require_all(database, apache_kafka, names)
@@ -381,6 +436,10 @@ def test_settings_of_the_producer_are_looked_at_before_the_run(
     settings = publishing(mock_kafka, {}, **{"kafka.options": {"colour": "red"}})
     with pytest.raises(ConfigError, match=r"kafka\.options: No such configuration property"):
         Listening(database, settings).wait()
+    # Idempotence cannot be turned off, or these would be taken.
+    risky = {"enable.idempotence": False, "acks": 1, "max.in.flight": 100}
+    with pytest.raises(ConfigError, match=r"kafka\.options: .*max\.in\.flight.*idempotence"):
+        Listening(database, settings, **{"kafka.options": risky}).wait()
     with pytest.raises(ConfigError, match=r"publish\.kind = 'fax': one of none, kafka"):
         Listening(database, settings, **{"publish.kind": "fax"})
     with pytest.raises(ConfigError, match=r"kafka\.topics\.errors = '': write text that matches"):
