@@ -285,6 +285,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         folder: where that one keeps its data.
         timeout: longest that the server may take to connect or to answer, in seconds.
         start_timeout: longest that our own server may take to start or to stop, in seconds.
+        on_loss: what a run does when the server is gone: ``end`` with exit code 75, or ``wait``
+            for it, halted, and go on with the account reducing until a person resumes it.
     """
 
     url: str | None = None
@@ -292,6 +294,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     folder: str = "tetrad-data"
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
     start_timeout: Annotated[float, Meta(ge=1, le=600)] = 30.0
+    on_loss: Literal["end", "wait"] = "end"
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

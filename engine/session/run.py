@@ -28,7 +28,7 @@ from engine.errors import (
     UnavailableError,
     VenueError,
 )
-from engine.ports import RunHeader, RunRecord, RunState, RunStore
+from engine.ports import MarketHistory, RunHeader, RunRecord, RunState, RunStore
 from engine.registry import new_strategy
 from engine.research.backtest import resolve
 from engine.research.output import check_folder
@@ -40,6 +40,7 @@ from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.session.courier import publishing
 from engine.session.feeding import Feeding, feeding_of
 from engine.session.header import header_of, require_same
+from engine.session.outage import Outage, reducing
 from engine.session.telling import Crier, Going, KeptJournal
 from engine.strategy.base import Strategy
 from engine.wiring import GATE, build_core, host_name, new_record, routes
@@ -144,8 +145,55 @@ def run_session(
             "orders to a venue outside the engine need data at a pace: set feed.speed to how many "
             "seconds of the data go by in one second, 1 for real time"
         )
-    feeding = feeding_of(config, progress)
+    settings = config.store
+    outage = Outage(waits=settings.on_loss == "wait", every_s=settings.timeout, alarm=alarm)
+
+    def gone_on(news: Going) -> None:
+        outage.going()
+        if going is not None:
+            going(news)
+
+    strategy, data, record, state = _until_over(config, cls, progress, gone_on, alarm, outage)
     paths = [str(Path(path).absolute()) for path in config.data.paths] if played else []
+    return summarize(
+        config, strategy, data, record, began=began, reference=reference, paths=paths,
+        held=state.header.held,
+    )  # fmt: skip
+
+
+_Lived = tuple[Strategy, MarketHistory, RunRecord, RunState]
+
+
+def _until_over(
+    config: Config,
+    cls: type[Strategy],
+    progress: Callable[[int, int], None] | None,
+    going: Callable[[Going], None],
+    alarm: Callable[[RiskEvent], None] | None,
+    outage: Outage,
+) -> _Lived:
+    """Carry the run, over losses of its store where it waits for it."""
+    while True:
+        try:
+            return _live(config, cls, progress, going, alarm, outage)
+        except StoreError as error:
+            outage.wait(error)
+        except ConfigError as error:
+            if not outage.is_over_one or outage.is_going:
+                raise
+            outage.wait(error)
+
+
+def _live(
+    config: Config,
+    cls: type[Strategy],
+    progress: Callable[[int, int], None] | None,
+    going: Callable[[Going], None],
+    alarm: Callable[[RiskEvent], None] | None,
+    outage: Outage,
+) -> _Lived:
+    """Carry the run from where the store has it, to its end or to that of the store."""
+    feeding = feeding_of(config, progress)
     with open_store(config) as store:
         header = header_of(config, cls, feeding)
         state = store.open(header)
@@ -154,13 +202,12 @@ def run_session(
         strategy = new_strategy(cls, config.strategy)
         record = new_record()
         with Crier(alarm) as crier, publishing(config, state, store, crier.alarm):
-            _run(config, strategy, feeding, store, state, record, going, crier.alarm)
+            _run(
+                config, strategy, feeding, store, state, record, going, crier.alarm,
+                is_careful=outage.is_over_one,
+            )  # fmt: skip
         _raise_failure(record, config)
-        data = feeding.history(store)
-    return summarize(
-        config, strategy, data, record, began=began, reference=reference, paths=paths,
-        held=state.header.held,
-    )  # fmt: skip
+        return strategy, feeding.history(store), record, state
 
 
 def _run(
@@ -170,8 +217,10 @@ def _run(
     store: RunStore,
     state: RunState,
     record: RunRecord,
-    going: Callable[[Going], None] | None,
+    going: Callable[[Going], None],
     alarm: Callable[[RiskEvent], None],
+    *,
+    is_careful: bool,
 ) -> None:
     journal = KeptJournal(record, store, alarm)
     started: list[PykkaRuntime] = []
@@ -222,8 +271,9 @@ def _run(
         lazy = feeding.opens_with_events
         runtime.start(timeout_s=START_TIMEOUT_S, at=header.ts_start, with_events=lazy)
         faults.point("session.recovered")
-        if going is not None:
-            going(Going(header.name, feeding.recovered, feeding.total, state.completed))
+        going(Going(header.name, feeding.recovered, feeding.total, state.completed))
+        if is_careful and not state.completed:
+            runtime.tell(GATE, reducing(clock.now()))
         if state.completed or not _carry(feeding, runtime, clock, header, store):
             _finish(runtime, closing=False)
             return

@@ -125,19 +125,15 @@ def test_an_engine_of_its_own_database_hears_too(tmp_path: Path) -> None:
     """The engine's own server is found by its folder."""
     folder = f"store.folder={tmp_path / 'data'}"
     environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-    with at_work("", tmp_path, "--set", folder):
-        limit = subprocess.Popen(["sleep", "60"])
-        code = 2
-        while code != 0:
-            assert limit.poll() is None
-            done = subprocess.run(
-                [ENGINE, "halt", "--set", folder], env=environment, capture_output=True, text=True,
-                timeout=60, check=False,
-            )  # fmt: skip
-            code = done.returncode
-        limit.kill()
-        limit.wait()
-        assert "run Eager took it" in done.stdout
+    with at_work("", tmp_path, "--set", folder) as engine:
+        assert engine.stderr is not None
+        # Before that, the one who halts would start the server of that folder himself.
+        assert "begins" in engine.stderr.readline()
+        done = subprocess.run(
+            [ENGINE, "halt", "--set", folder], env=environment, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert "run Eager took it" in done.stdout, done.stderr
 
 
 def test_nobody_is_there_to_be_told(database: str, tmp_path: Path) -> None:
