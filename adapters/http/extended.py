@@ -11,6 +11,7 @@ from adapters.http.plain import execute_of, left_open
 from adapters.http.wire import (
     EXECUTE,
     REPORT,
+    UNREADABLE,
     CancelBody,
     Executed,
     QueryBody,
@@ -125,7 +126,7 @@ class ExtendedDialect:
     def _line(self, raw: bytes, now: int) -> Reading:
         try:
             report = REPORT.decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return [(None, Unreadable("UNPARSABLE", f"not a report: {error}"))]
         ts = report.timestamp if report.timestamp > 0 else now
         if isinstance(report, Working):

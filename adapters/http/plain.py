@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from adapters.http.calls import Answer, Call
-from adapters.http.wire import EXECUTE, Execute, Outcome, encode, reason_of
+from adapters.http.wire import EXECUTE, UNREADABLE, Execute, Outcome, encode, reason_of
 from engine.domain.events import OrderAccepted, OrderRejected
 from engine.domain.orders import Order
 from engine.link.dialect import (
@@ -103,7 +103,7 @@ class PlainDialect:
             return [(sent, left_open(answer))]
         try:
             outcome = _OUTCOME.decode(answer.body or b"{}")
-        except msgspec.DecodeError:
+        except UNREADABLE:
             outcome = Outcome()  # accepted is all that the contract promises
         accepted = OrderAccepted(order_id, words(outcome.order_id, order_id), now)
         try:

@@ -289,7 +289,7 @@ class GatewayServer:
     async def _open(self, request: Request) -> Response:
         try:
             asked = _OPEN.decode(await _body(request) or b"{}")
-        except msgspec.DecodeError as error:
+        except wire.UNREADABLE as error:
             raise MalformedError(f"not a link: {error}") from None
         number = next(self._numbers)
         await run_in_threadpool(self._take_over, asked.client, number)
@@ -379,7 +379,7 @@ async def _body(request: Request) -> bytes:
 def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except wire.UNREADABLE as error:
         raise MalformedError(str(error)) from None
 
 

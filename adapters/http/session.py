@@ -23,6 +23,7 @@ from adapters.http.wire import (
     KEY_HEADER,
     LINK_HEADER,
     LINKS,
+    UNREADABLE,
     LinkOpened,
     OpenLink,
     encode,
@@ -122,7 +123,7 @@ class HttpSession:
             raise _Over(_reason(answer))
         try:
             self._link = _OPENED.decode(answer.body).link
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise _Over(f"NO_LINK: the gateway did not name one: {error}") from None
         return True
 

@@ -24,6 +24,7 @@ __all__ = [
     "LINKS",
     "LINK_HEADER",
     "REPORT",
+    "UNREADABLE",
     "Accepted",
     "CancelBody",
     "CancelRejected",
@@ -260,6 +261,8 @@ Report = (
     | Working
 )
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON may raise, whatever it holds."""
 REPORT = msgspec.json.Decoder(Report)
 _REFUSAL = msgspec.json.Decoder(Refusal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -276,6 +279,6 @@ def reason_of(status: int, body: bytes) -> str:
     try:
         said = _REFUSAL.decode(body)
         text = said.error or said.message or said.code
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         text = body.decode(errors="replace")
     return " ".join(text.split())[:_TEXT_MAX] or f"HTTP {status}"

@@ -80,7 +80,7 @@ class Writer:
         try:
             asked = _EXECUTE.decode(body)
             return self._order(asked, key)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (*wire.UNREADABLE, ValueError) as error:
             raise MalformedError(f"INVALID_ORDER: {error}") from None
 
     def _order(self, asked: wire.Execute, key: str) -> AskedOrder:
@@ -152,7 +152,7 @@ class Writer:
                 limit_px=_price(asked.limit_price, decimals),
                 stop_px=_price(asked.stop_price, decimals),
             )
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (*wire.UNREADABLE, ValueError) as error:
             raise MalformedError(f"INVALID_ORDER: {error}") from None
 
     def line(self, event: Any) -> bytes:
