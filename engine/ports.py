@@ -269,7 +269,9 @@ class VenueLink(Protocol):
     thread. After :meth:`close`, or when ``report`` has raised, the requests raise
     ``EngineHaltedError``.
 
-    * Nothing is ever sent twice by the link itself: whoever uses it decides about a resend.
+    * Nothing is ever sent twice by the link itself: whoever uses it decides about a resend. Only
+      where a venue takes a request once by its key, and has left its outcome open, is the same
+      request made again until its time is over.
     * A request whose outcome nobody knows (no answer in time, the connection lost after it was
       sent, an answer that cannot be read) is reported as ``OrderUnknown``, and so is a query
       without an answer. Only the venue's own refusal is an ``OrderRejected``, and ours of what
