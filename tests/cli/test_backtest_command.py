@@ -134,7 +134,7 @@ OPTIONS = [
     (["--profile", "/.toml"], "profile file /.toml does not exist"),
     (
         ["--profile", "mine.conf"],
-        "no profile 'mine.conf'; there is backtest, paper, or name a file",
+        "no profile 'mine.conf'; there is backtest, live, paper, services, or name a file",
     ),
 ]
 
