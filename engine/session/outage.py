@@ -15,6 +15,7 @@ from engine.domain.commands import SetTradingState
 from engine.domain.events import RiskEvent, Severity
 from engine.domain.latch import TradingState
 from engine.errors import ConfigError, StoreError
+from engine.runtime.clock import WallClock
 
 __all__ = ["Outage", "reducing"]
 
@@ -74,7 +75,7 @@ class Outage:
                     value=0.0,
                     action_taken="HALTED",
                     description=f"{error}; nothing leaves until it is back",
-                    ts_event=time.time_ns(),
+                    ts_event=WallClock().now(),
                 )
             )
 

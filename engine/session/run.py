@@ -279,10 +279,14 @@ def _run(
             return
         if not simulated:
             _settle(runtime, core, clock)
-        _finish(runtime, closing=True)
-        faults.point("session.ended")
-        store.complete()
-        faults.point("session.completed")
+        _complete(runtime, store)
+
+
+def _complete(runtime: PykkaRuntime, store: RunStore) -> None:
+    _finish(runtime, closing=True)
+    faults.point("session.ended")
+    store.complete()
+    faults.point("session.completed")
 
 
 def _carry(

@@ -30,7 +30,6 @@ from tests.integration.rig import make_order
 from tests.unit.domain.test_market_wire import BAR, QUOTE, TRADE, reader, text
 
 IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-SEED = random.SystemRandom().randrange(2**32) if IS_DEEP else 1
 COUNT = 130_000 if IS_DEEP else 2_500
 
 Handle = Callable[[bytes], str]
@@ -174,8 +173,11 @@ def spoil(draw: random.Random, raw: bytes) -> bytes:
 
 @pytest.mark.req("P22", "R14")
 @pytest.mark.parametrize("name", BOUNDARIES)
-def test_whatever_comes_is_used_or_refused_with_a_name(name: str) -> None:
-    draw = random.Random(f"{SEED} {name}")
+def test_whatever_comes_is_used_or_refused_with_a_name(
+    name: str, pytestconfig: pytest.Config
+) -> None:
+    seed = pytestconfig.option.hypothesis_seed
+    draw = random.Random(f"{seed} {name}")
     good, handle = BOUNDARIES[name]()
     assert [handle(raw) for raw in good] == ["used"] * len(good)
     outcomes: Counter[str] = Counter()
@@ -184,7 +186,7 @@ def test_whatever_comes_is_used_or_refused_with_a_name(name: str) -> None:
         try:
             outcome = handle(raw)
         except Exception as error:
-            raise AssertionError(f"seed {SEED}: {name} was broken by {raw!r}") from error
-        assert outcome, (SEED, raw)
+            raise AssertionError(f"seed {seed}: {name} was broken by {raw!r}") from error
+        assert outcome, (seed, raw)
         outcomes[outcome] += 1
     assert len(outcomes) >= 2, outcomes
