@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -185,6 +186,8 @@ def test_a_system_that_dies_or_freezes_leaves_orders_unknown(
                 link.submit(make_order("working", limit_px=5_000))
                 heard.wait(OrderAccepted)
                 child.send_signal(number)
+                # It works on for a moment: wait until it has stopped or is gone.
+                os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
                 link.submit(make_order("lost", limit_px=5_000))
                 heard.wait(VenueDown, timeout_s=5)
                 # What was sent is unknown; what had no connection any more never left.
