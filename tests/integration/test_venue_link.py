@@ -429,7 +429,9 @@ class TestConnection:
             proxy.blackhole()
             link = peer.link(heard.on_bad_answer, port=proxy.port, timeout=0.3)
             link.open(heard.report)
-            assert heard.wait(VenueDown).reason.startswith("NO_CONNECTION")
+            # The session may give up a moment before the connection does: it has the same deadline.
+            reason = heard.wait(VenueDown).reason
+            assert reason.startswith(("NO_CONNECTION", "NO_ANSWER")), reason
             proxy.heal()
             heard.wait(VenueUp)
             link.close(timeout_s=10)
