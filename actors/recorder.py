@@ -29,6 +29,7 @@ from engine.domain.events import (
     RiskEvent,
     StrategyFailed,
 )
+from engine.domain.executions import ExecutionBegan, ExecutionEnded, ExecutionRefused
 from engine.domain.signals import Signal
 from engine.ports import Journal
 from engine.runtime.actor import Actor, Handler
@@ -52,6 +53,9 @@ RECORDED: Sequence[type] = (
     Signal,
     RiskEvent,
     StrategyFailed,
+    ExecutionBegan,
+    ExecutionRefused,
+    ExecutionEnded,
     ClosePosition,
     SetTradingState,
     SetSymbolState,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from engine.domain.events import (
     ReplaceDenied,
     ReplaceRejected,
     StrategyFailed,
+    StrategyStopped,
 )
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
@@ -39,6 +39,7 @@ from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 from engine.strategy.base import Strategy
 from engine.strategy.desk import Desk, describe
+from engine.strategy.failures import error_line, users_traceback
 from engine.strategy.feed import ColumnsOf, SymbolFeed, make_bar_feed, make_tick_feed
 from engine.strategy.indicators import Studies
 from engine.strategy.views import Fill
@@ -67,6 +68,14 @@ class TimerFired(msgspec.Struct, frozen=True, tag="timer_fired"):
     every: str | None = None
 
 
+class WindDown(msgspec.Struct, frozen=True, tag="wind_down"):
+    """Timer: a position that was to be closed is still there; try again."""
+
+
+WIND_DOWN_NS = 5_000_000_000
+"""How soon that is tried again, nanoseconds: a price that was stale may have come back."""
+
+
 class StrategyHost(Actor):
     """Hosts one strategy: delivers its events, keeps its views, drains its outbox.
 
@@ -85,6 +94,9 @@ class StrategyHost(Actor):
         columns_of: whole series for batch indicators; None computes them streaming.
         gate: actor name of the risk gate.
         slice_sizes: limits that closing orders are sliced to, by symbol.
+        order_prefix: what its order ids begin with; ``strategy_id`` when None.
+        held: quantity units and cost in cash units of what an earlier execution of the strategy
+            has left, by symbol.
     """
 
     def __init__(
@@ -101,6 +113,8 @@ class StrategyHost(Actor):
         columns_of: ColumnsOf | None,
         gate: str,
         slice_sizes: Mapping[str, SymbolBounds],
+        order_prefix: str | None = None,
+        held: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(name)
         self.strategy = strategy
@@ -114,6 +128,9 @@ class StrategyHost(Actor):
         self._columns_of = columns_of
         self._gate = gate
         self._slice_sizes = slice_sizes
+        self._order_prefix = order_prefix
+        self._held = held or {}
+        self._stopping: StopStrategy | None = None
         self._timers: dict[str, int] = {}
         self._feeds: dict[str, Handler] = {}
         self._stops: list[Callable[[], None]] = []
@@ -140,6 +157,7 @@ class StrategyHost(Actor):
             TimerFired: self.on_timer_fired,
             ClosePosition: self.on_close_position,
             StopStrategy: self.on_stop_strategy,
+            WindDown: self.on_wind_down,
         }
 
     # Life.
@@ -155,7 +173,11 @@ class StrategyHost(Actor):
             time_in_force=self._time_in_force,
             history=strategy.history,
             slice_sizes=self._slice_sizes,
+            order_prefix=self._order_prefix,
         )
+        for symbol, (units, cost) in self._held.items():
+            desk.hold(desk.positions[symbol], units)
+            desk.positions[symbol].cost = cost
         desk.event = TimerFired("start", self.ctx.now)
         studies = self._studies = Studies(self._set_timer, self._schedule)
         strategy.attach(desk, studies)
@@ -213,25 +235,51 @@ class StrategyHost(Actor):
         self._studies.close()
 
     def on_stop_strategy(self, command: StopStrategy) -> None:
-        """Stop by command: cancel open orders, keep or flatten positions (decision D15)."""
-        if not self._running:
-            return
-        self._call("on_stop")
-        self._quiet()
+        """Stop by command: cancel open orders, keep or flatten positions (decision D15).
+
+        When that is done a :class:`StrategyStopped` is published.
+        """
+        if self._running:
+            self._call("on_stop")
+            self._quiet()
+        self._stopping = command
+        self._wind_down(command)
+
+    def on_wind_down(self, timer: WindDown) -> None:
+        """Try again to close what is still held."""
+        if self._stopping is not None:
+            self._wind_down(self._stopping)
+
+    def _wind_down(self, command: StopStrategy) -> None:
         desk = self.desk
-        closed = set()
-        if command.positions == "flatten":
-            closed = {symbol for symbol, position in desk.positions.items() if position}
+        desk.event = TimerFired("stop", self.ctx.now)
+        closed = tuple(desk.held) if command.positions == "flatten" else ()
         for handle in desk.orders.values():
             if handle.symbol not in closed:
                 desk.cancel(handle)
-        for symbol in desk.positions:
-            if symbol in closed:
-                desk.close(symbol, "STOP")
+        for symbol in closed:
+            desk.close(symbol, "STOP")
         self._flush_closing()
+        self._see_whether_stopped()
+
+    def _see_whether_stopped(self) -> None:
+        """Tell that a stop is done, or come back to what could not be closed."""
+        command, desk = self._stopping, self.desk
+        if command is None or desk.orders:
+            return
+        if desk.held and command.positions == "flatten":
+            self.ctx.set_timer(self.ctx.now + WIND_DOWN_NS, WindDown())
+            return
+        self._stopping = None
+        stopped = StrategyStopped(
+            strategy_id=self.strategy_id, is_flat=not desk.held, ts_event=self.ctx.now
+        )
+        self.ctx.publish(stopped)
 
     def _quiet(self) -> None:
         self._running = False
+        for name in tuple(self._timers):
+            self._disarm(name)
         for stop in self._stops:
             stop()
 
@@ -250,6 +298,7 @@ class StrategyHost(Actor):
         position.realized_units += changed.realized
         handle = desk.orders.get(fill.client_order_id)
         if handle is None:
+            self._see_whether_stopped()
             return
         handle.add_fill(abs(fill.signed_qty), fill.last_px, fill.leaves_qty)
         if not fill.leaves_qty:
@@ -266,6 +315,8 @@ class StrategyHost(Actor):
             )
             desk.event = fill
             self._call("on_fill", view)
+        if self._stopping is not None:
+            self._see_whether_stopped()
 
     def on_order_denied(self, denied: OrderDenied) -> None:
         """Fold a denial into the order's handle; tell ``on_order``."""
@@ -276,6 +327,7 @@ class StrategyHost(Actor):
         code = denied.verdict.code
         handle.reason = "" if code is None else code.name
         self._tell(handle, denied.verdict)
+        self._see_whether_stopped()
 
     def on_order_accepted(self, event: OrderAccepted) -> None:
         """Fold an acknowledgement into the order's handle; tell ``on_order``."""
@@ -300,6 +352,8 @@ class StrategyHost(Actor):
             del desk.orders[event.client_order_id]
         if self._tells_orders:
             self._tell(handle, event)
+        if ended is not None:
+            self._see_whether_stopped()
 
     def on_order_replaced(self, event: OrderReplaced) -> None:
         """Fold a replacement into the order's handle; tell ``on_order``."""
@@ -416,35 +470,12 @@ class StrategyHost(Actor):
                 strategy_id=self.strategy_id,
                 hook=hook,
                 event=describe(desk.event, self.ctx.now),
-                error=_printable(f"{type(error).__name__}: {_said(error)}"),
-                traceback=_printable(_users_traceback(error)),
+                error=error_line(error),
+                traceback=users_traceback(error),
                 ts_event=self.ctx.now,
             )
         )
         return True
-
-
-def _users_traceback(error: BaseException) -> str:
-    """Give the traceback from the user's first frame on: what called it differs by runtime."""
-    start = error.__traceback__
-    while start is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
-        start = start.tb_next
-    return "".join(traceback.format_exception(error.__class__, error, start or error.__traceback__))
-
-
-def _said(error: BaseException) -> str:
-    """Give an exception's message in one line, even if its own ``__str__`` raises."""
-    message = str(traceback.TracebackException(type(error), error, None))
-    return " ".join(message.split("\n"))
-
-
-def _printable(text: str) -> str:
-    """Escape what UTF-8 cannot carry: the event is encoded for the journal."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in ("engine", "actors")
 
 
 def _ignore(event: Any) -> None:

@@ -24,6 +24,7 @@ from cyclopts import Parameter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # tests is no part of the installed package
 
+from actors.executor import EXECUTIONS  # noqa: E402
 from engine import cli  # noqa: E402
 from engine.config import Config  # noqa: E402
 from engine.domain.risk import SPEC_OF, CheckInputs, DenyCode, SymbolLimits  # noqa: E402
@@ -174,13 +175,12 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
 
 
 def route_table() -> str:
-    """Give the routes of a run with one strategy, in the order of delivery."""
-    hosts = "strategy_host"
+    """Give the routes of a run, in the order of delivery; a group of hosts is named as one."""
     return table(
         ("message", "is delivered to, in this order"),
         [
-            [f"`{kind.__name__}`", ", ".join(f"`{name}`" for name in names)]
-            for kind, names in routes([hosts]).items()
+            [f"`{kind.__name__}`", ", ".join(f"`{name}`" for name in names if name != EXECUTIONS)]
+            for kind, names in routes(["strategy_host"], executes=True).items()
         ],
     )
 

@@ -39,6 +39,7 @@ from engine.domain.events import (
     VenueDown,
     VenueUp,
 )
+from engine.domain.executions import BeginExecution, EndExecution
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.signals import Signal
 from engine.errors import InvariantError
@@ -47,10 +48,11 @@ from engine.runtime.inputs import Finished, Input, Started, Ticked, Told
 __all__ = ["TOLD", "decode_inputs", "encode_inputs"]
 
 TOLD: Sequence[type[msgspec.Struct]] = (
-    BadAnswer, CancelOrder, CancelRejected, ClosePosition, KillSwitch, OrderAccepted,
-    OrderCanceled, OrderExpired, OrderFilled, OrderMassStatusRequest, OrderNotFound, OrderRejected,
-    OrderReplaced, OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder, ReplaceRejected,
-    SetFeedState, SetSymbolState, SetTradingState, Signal, StopStrategy, VenueDown, VenueUp,
+    BadAnswer, BeginExecution, CancelOrder, CancelRejected, ClosePosition, EndExecution, KillSwitch,
+    OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderMassStatusRequest, OrderNotFound,
+    OrderRejected, OrderReplaced, OrderStatusGiven, OrdersWorking, OrderUnknown, ReplaceOrder,
+    ReplaceRejected, SetFeedState, SetSymbolState, SetTradingState, Signal, StopStrategy,
+    VenueDown, VenueUp,
 )  # fmt: skip
 """Types that another cell or an edge may send to the core."""
 

@@ -6,7 +6,6 @@ so there is never one without the other. Amounts are exact decimals.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -37,10 +36,10 @@ from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_DECIMALS
 from engine.domain.orders import TERMINAL, Order, OrderStatus
 from engine.domain.risk import Verdict
+from engine.naming import execution_id
 
-__all__ = ["Projection", "execution_id"]
+__all__ = ["Projection"]
 
-NAMESPACE = uuid.UUID("5c5bb1b4-8b39-5b0a-9a53-0f8c7f0f5b11")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MARKET = (Bar, Trade, Quote)
 
@@ -91,11 +90,6 @@ INSERT INTO strategy_worker.position_snapshots
 VALUES (%s, %s, %s, %s, %s, %s)"""
 
 
-def execution_id(run_name: str, strategy_id: str) -> uuid.UUID:
-    """Give the id of a strategy's execution in a run: a pure function of both names."""
-    return uuid.uuid5(NAMESPACE, f"{run_name}\n{strategy_id}")
-
-
 def _cash(units: int) -> Decimal:
     return Decimal(units).scaleb(-CASH_DECIMALS)
 
@@ -108,7 +102,7 @@ def _time(ts: int) -> datetime:
 class _Execution:
     """What is known of one strategy's execution, to be written when it has changed."""
 
-    def __init__(self, key: uuid.UUID) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
         self.held: dict[str, tuple[int, int]] = {}
         """Symbol to signed quantity in units and signed cost in cash units."""
@@ -246,7 +240,7 @@ class Projection:
             cursor.executemany(_STATUS, self._changed)
             self._changed.clear()
 
-    def _key(self, order: Order) -> uuid.UUID:
+    def _key(self, order: Order) -> str:
         return self._executions[order.strategy_id].key
 
     def _status(self, inner: OrderStatus, status: str) -> Callable[[psycopg.Cursor, Any], None]:

@@ -19,13 +19,14 @@ from psycopg.types.json import Jsonb
 from adapters.postgres.commands import CommandLine
 from adapters.postgres.connection import connect, said
 from adapters.postgres.migrations import migrate
-from adapters.postgres.projection import Projection, execution_id
+from adapters.postgres.projection import Projection
 from adapters.postgres.publications import PostgresOutbox, PublicationWriter
 from adapters.postgres.watch import Watch
 from engine import faults
 from engine.codec import decode_inputs, encode_inputs
 from engine.domain.commands import OperatorCommand
 from engine.errors import ConfigError, StoreError
+from engine.naming import execution_id
 from engine.ports import RunHeader, RunState
 from engine.runtime.inputs import Batch, Input
 from engine.sections import PublishConfig
@@ -147,7 +148,7 @@ class PostgresStore:
         if self._publish is not None:
             self._writer = PublicationWriter(
                 name,
-                {each: str(execution_id(name, each)) for each in kept.strategy_ids},
+                {each: execution_id(name, each) for each in kept.strategy_ids},
                 by_symbol,
                 user_id=self._publish.user_id,
                 connection=connection,

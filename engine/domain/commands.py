@@ -177,7 +177,7 @@ class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, tag="close_positi
 
 
 class StopStrategy(msgspec.Struct, frozen=True, kw_only=True, tag="stop_strategy"):
-    """Controller to strategy host: run ``on_stop`` and deliver nothing more.
+    """Executor to strategy host: run ``on_stop``, deliver nothing more and wind down.
 
     Attributes:
         strategy_id: which strategy.

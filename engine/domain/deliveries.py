@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -178,12 +179,14 @@ class Consumed(msgspec.Struct, frozen=True, array_like=True, tag="consumed"):
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """Ingest to the core: events and what is to be kept with them, handled as one.
+    """From a broker to the core: what came and what is to be kept with it, handled as one.
 
     Attributes:
-        events: in the order they are to be handled.
-        consumed: what they came from.
+        events: market events, in the order they are to be handled.
+        consumed: what all of it came from.
+        told: messages to single actors, each behind the actor's name; handled after the events.
     """
 
     events: tuple[MarketEvent, ...]
     consumed: Consumed
+    told: tuple[tuple[str, Any], ...] = ()

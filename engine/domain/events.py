@@ -298,6 +298,20 @@ class RiskEvent(msgspec.Struct, frozen=True, kw_only=True, tag="risk_event"):
     ts_event: int
 
 
+class StrategyStopped(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_stopped"):
+    """Strategy host to executor: a strategy that was stopped has no order working.
+
+    Attributes:
+        strategy_id: which strategy.
+        is_flat: whether it holds nothing; always so when it was to be flattened.
+        ts_event: UTC nanoseconds.
+    """
+
+    strategy_id: str
+    is_flat: bool
+    ts_event: int
+
+
 class StrategyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="strategy_failed"):
     """A hook raised; the strategy is quarantined and its orders are canceled.
 

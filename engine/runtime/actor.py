@@ -68,6 +68,16 @@ class Context(Protocol):
     def lane(self, symbol: str) -> Latest:
         """Give a view of a symbol whose ``last`` is always its latest market event."""
 
+    def admit(self, actor: Actor) -> None:
+        """Let an actor into the cell, as the last of the group that this one leads.
+
+        Its ``on_start`` runs at once; from then on it is delivered what is routed to the group,
+        beginning with the next message.
+        """
+
+    def dismiss(self, actor: str) -> None:
+        """Take an actor of the group that this one leads out of the cell."""
+
 
 class Actor:
     """Base of every actor: a name and a table of handlers.
@@ -78,6 +88,8 @@ class Actor:
 
     name: str
     ctx: Context
+    leads: str | None = None
+    """Name of the group of actors that this one lets in while the cell works; routes name it."""
 
     def __init__(self, name: str) -> None:
         self.name = name

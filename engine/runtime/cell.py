@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -23,7 +23,9 @@ MARKET_TYPES: tuple[type, ...] = (Bar, Trade, Quote)
 NEVER = 2**63 - 1
 
 Routes = Mapping[type, Sequence[str]]
-"""Message type -> names of the actors that receive it when published, in order."""
+"""Message type -> names of the actors that receive it when published, in order.
+
+A name may be that of a group: it stands for the actors that are in it at the time."""
 
 Outlet = Callable[[str, Any], None]
 """Carries a message to an actor outside the cell: ``(actor name, message)``."""
@@ -53,6 +55,11 @@ class Lane:
         elif handler not in self._watching:
             self._watching = (*self._watching, handler)
             self.handlers = self._watching + self._fixed
+
+    def fix(self, fixed: tuple[Handler, ...]) -> None:
+        """Take other handlers for the fixed ones."""
+        self._fixed = fixed
+        self.handlers = self._watching + fixed
 
     def unwatch(self, handler: Handler) -> None:
         """Take a handler out; unknown handlers are ignored."""
@@ -100,6 +107,20 @@ class CellContext:
         lane, handler = self._watched.get(symbol) or self._place(symbol)
         lane.unwatch(handler)
 
+    def admit(self, actor: Actor) -> None:
+        """Let an actor into the group that this one leads, and start it."""
+        self._cell.admit(self._group(), actor)
+
+    def dismiss(self, actor: str) -> None:
+        """Take an actor out of the group that this one leads."""
+        self._cell.dismiss(self._group(), actor)
+
+    def _group(self) -> str:
+        group = self._actor.leads
+        if group is None:
+            raise InvariantError(f"{self._actor.name} leads no group of actors")
+        return group
+
     def _place(self, symbol: str) -> tuple[Lane, Handler]:
         cell = self._cell
         place = cell.lane(symbol), cell.market_handler(self._actor, symbol)
@@ -145,6 +166,9 @@ class Cell:
         self._absorbs = absorbs
         self.failed: tuple[str, Any] | None = None
         self._routes = routes
+        self._groups: dict[str, list[str]] = {
+            actor.leads: [] for actor in actors if actor.leads is not None
+        }
         self._lanes: dict[str, Lane] = {}
         self._timers: list[tuple[int, int, tuple[Handler, ...], Any]] = []
         self._timer_count = 0
@@ -160,7 +184,42 @@ class Cell:
             actor.bind(CellContext(self, actor))
 
     def _compile(self, kind: type, names: Sequence[str]) -> tuple[Handler, ...]:
-        return tuple(self._handler(name, kind) for name in names)
+        return tuple(self._handler(name, kind) for name in self._members(names))
+
+    def _members(self, names: Iterable[str]) -> Iterator[str]:
+        """Give names of actors for names of actors and groups."""
+        for name in names:
+            yield from self._groups.get(name, (name,))
+
+    def admit(self, group: str, actor: Actor) -> None:
+        """Let an actor into a group, and start it."""
+        if actor.name in self.actors:
+            raise InvariantError(f"{actor.name} is in cell {self.name} already")
+        name, table = actor.name, dict(actor.handlers())
+        self.actors[name] = actor
+        self._local[name] = table
+        self._direct[name] = {kind: (handler,) for kind, handler in table.items()}
+        actor.bind(CellContext(self, actor))
+        # Before anything is routed to it: what it receives may depend on how it started.
+        self._run_hook(actor.on_start)
+        self._groups[group].append(name)
+        self._route_group(group)
+
+    def dismiss(self, group: str, name: str) -> None:
+        """Take an actor out of a group; what is queued for it by now still reaches it."""
+        self._groups[group].remove(name)
+        actor = self.actors.pop(name)
+        del self._local[name], self._direct[name]
+        self._route_group(group)
+        self._owners = {key: owner for key, owner in self._owners.items() if owner is not actor}
+
+    def _route_group(self, group: str) -> None:
+        """Compile anew what is routed to a group. What is being delivered goes on as it was."""
+        for kind, names in self._routes.items():
+            if group in names:
+                self._published[kind] = self._compile(kind, names)
+        for symbol, lane in self._lanes.items():
+            lane.fix(self._fixed_handlers(symbol))
 
     def _handler(self, name: str, kind: type) -> Handler:
         table = self._local.get(name)
@@ -200,7 +259,7 @@ class Cell:
     def _fixed_handlers(self, symbol: str) -> tuple[Handler, ...]:
         names: dict[str, None] = {}
         for kind in MARKET_TYPES:
-            names.update(dict.fromkeys(self._routes.get(kind, ())))
+            names.update(dict.fromkeys(self._members(self._routes.get(kind, ()))))
         handlers: list[Handler] = []
         for name in names:
             actor = self.actors.get(name)
@@ -245,7 +304,7 @@ class Cell:
                     if not self.absorbed(handler, message, error):
                         raise
 
-    def absorbed(self, handler: Handler, message: Any, error: BaseException) -> bool:
+    def absorbed(self, handler: Callable[..., None], message: Any, error: BaseException) -> bool:
         """Ask the actor whose handler raised whether it can deal with that."""
         owner = self._owners.get(id(handler)) or getattr(handler, "__self__", None)
         actor = owner if isinstance(owner, Actor) else None
@@ -326,14 +385,16 @@ class Cell:
             actor.on_batch()
 
     def _each(self, hook: str) -> None:
-        for actor in self.actors.values():
-            handler = getattr(actor, hook)
-            try:
-                handler()
-            except BaseException as error:
-                if not self.absorbed(handler, None, error):
-                    raise
+        for actor in tuple(self.actors.values()):
+            self._run_hook(getattr(actor, hook))
             self.drain()
+
+    def _run_hook(self, hook: Callable[[], None]) -> None:
+        try:
+            hook()
+        except BaseException as error:
+            if not self.absorbed(hook, None, error):
+                raise
 
     def bind_symbols(self, symbols: Iterable[str]) -> None:
         """Make the lanes of all symbols now rather than at their first event."""

@@ -236,14 +236,21 @@ class CellLoop:
         if self._opens_with_events and fed.events and self.state is not CellState.RUNNING:
             self._open(fed.events[0].ts_event)
             self._catch_up()
-        # What holds no event says nothing to an actor, and is kept though none has started.
-        if self.state is not CellState.RUNNING and not self._opens_with_events:
+        # What says nothing to an actor is kept though none has started.
+        if self.state is not CellState.RUNNING and (fed.told or not self._opens_with_events):
             self._early.append(fed)
             return
         # Cut short, it does not count as read: what is left comes again.
-        if self._take_all(fed.events) and self._tap is not None:
+        if self._take_all(fed.events) and self._tell_all(fed.told) and self._tap is not None:
             self._tap(fed.consumed)
         self._unbatched += len(fed.events)
+
+    def _tell_all(self, told: Iterable[tuple[str, Any]]) -> bool:
+        for actor, message in told:
+            if self._run.ending:
+                return False
+            self._on_parcel((actor, message, self._run.clock.now()))
+        return True
 
     def _take_all(self, events: Iterable[MarketEvent]) -> bool:
         run, tap = self._run, self._tap

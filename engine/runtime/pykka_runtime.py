@@ -135,6 +135,12 @@ class PykkaRuntime:
         homes = {actor.name: name for name, (_, actors) in made.items() for actor in actors}
         if len(homes) != sum(len(actors) for _, actors in made.values()):
             raise InvariantError("two actors have the same name")
+        homes |= {
+            actor.leads: name
+            for name, (_, actors) in made.items()
+            for actor in actors
+            if actor.leads is not None
+        }
         self._loops: list[CellLoop] = []
         for name, (spec, actors) in made.items():
             loop = CellLoop(spec, actors, _seen_from(name, routes, homes), self._run)

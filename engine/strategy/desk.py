@@ -47,6 +47,7 @@ class Desk:
         time_in_force: used when an order names none.
         history: how many bars of each symbol ``bars`` keeps.
         slice_sizes: limits that a closing order is sliced to (decision D14), by symbol.
+        order_prefix: what client order ids begin with; ``strategy_id`` when None.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Desk:
         time_in_force: TimeInForce,
         history: int,
         slice_sizes: Mapping[str, SymbolBounds],
+        order_prefix: str | None = None,
     ) -> None:
         self.strategy_id = strategy_id
+        self._order_prefix = order_prefix or strategy_id
         self._slice_sizes = slice_sizes
         self.instruments = instruments
         self.last = ctx.last
@@ -121,12 +124,12 @@ class Desk:
             self._legs_ts = now
             if self._legs:
                 self._legs.clear()
-            self._cause = f"{self.strategy_id}:{cause_of(event)}"
+            self._cause = f"{self._order_prefix}:{cause_of(event)}"
             self._leg = 0
             return
         # Events of one moment may have one name (two refusals of one order): the legs go on.
         self._legs[self._cause] = self._leg
-        self._cause = f"{self.strategy_id}:{cause_of(event)}"
+        self._cause = f"{self._order_prefix}:{cause_of(event)}"
         self._leg = self._legs.get(self._cause, 0)
 
     def submit(self, order: Order, instrument: Instrument) -> OrderHandle:

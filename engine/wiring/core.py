@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.controller import Controller
+from actors.executor import EXECUTIONS, Executor
 from actors.ledger import Ledger
 from actors.monitor import Monitor
 from actors.oms_desk import Deliver, OmsDesk
@@ -44,7 +45,9 @@ from engine.domain.events import (
     ReplaceDenied,
     ReplaceRejected,
     StrategyFailed,
+    StrategyStopped,
 )
+from engine.domain.executions import BeginExecution
 from engine.domain.guards import GuardBounds
 from engine.domain.instruments import Instrument
 from engine.domain.latch import TradingLatch
@@ -86,17 +89,24 @@ RECORDER = "recorder"
 CONTROLLER = "controller"
 VENUE = "venue"
 DESK = "oms_desk"
+EXECUTOR = "executor"
 
 KIND_TYPES: Mapping[str, type] = {"bar": Bar, "trade": Trade, "quote": Quote}
 """Kind of a dataset -> the type of its events."""
 
 
-def routes(hosts: Sequence[str]) -> Routes:
+def routes(hosts: Sequence[str], *, executes: bool = False) -> Routes:
     """Give the one table of who hears what, in the order they hear it.
 
     Market events reach the gate, the monitor and the venue first, by their own ``watch``; then
     the strategies.
+
+    Args:
+        hosts: names of the strategy hosts.
+        executes: whether there is an executor, which lets more of them in.
     """
+    executor = [EXECUTOR] if executes else []
+    hosts = [*hosts, *([EXECUTIONS] if executes else [])]
     table: dict[type, list[str]] = {
         Bar: [*hosts],
         Trade: [*hosts],
@@ -107,7 +117,7 @@ def routes(hosts: Sequence[str]) -> Routes:
         ReplaceDenied: [*hosts],
         OrderAccepted: [*hosts],
         OrderFilled: [LEDGER],
-        PositionChanged: [GATE, MONITOR, *hosts],
+        PositionChanged: [GATE, MONITOR, *executor, *hosts],
         OrderCanceled: [GATE, LEDGER, *hosts],
         OrderExpired: [GATE, LEDGER, *hosts],
         OrderRejected: [GATE, LEDGER, *hosts],
@@ -116,7 +126,8 @@ def routes(hosts: Sequence[str]) -> Routes:
         CancelRejected: [*hosts],
         ReplaceRejected: [GATE, LEDGER, *hosts],
         Signal: [*hosts],
-        StrategyFailed: [CONTROLLER],
+        StrategyFailed: [CONTROLLER, *executor],
+        StrategyStopped: executor,
         ClosePosition: [*hosts],
         SetTradingState: [GATE],
         SetSymbolState: [GATE],
@@ -139,6 +150,7 @@ def build_core(
     latch: LatchStore | None = None,
     archivist: str | None = None,
     simulated: bool = True,
+    begin: Callable[[BeginExecution], Strategy] | None = None,
 ) -> list[Actor]:
     """Build the actors of the trading core, in the order they start.
 
@@ -153,6 +165,7 @@ def build_core(
         latch: keeps the trading state; the profile's own store when None.
         archivist: name of the actor that keeps batches; None when nothing outlives the process.
         simulated: whether the venue is in the core; else orders go out by the archivist.
+        begin: makes a strategy that begins while the run is at work; None when none may.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
     cash = cash_units(config.account.cash)
@@ -160,24 +173,26 @@ def build_core(
     calendar = config.data.calendar
     store = latch_store(config) if latch is None else latch
     state = TradingLatch(store.load())
+    hosting: dict[str, Any] = {
+        "time_in_force": config.orders.time_in_force,
+        "calendar": calendar,
+        "kinds": kinds,
+        "columns_of": columns_of,
+        "gate": GATE,
+        "slice_sizes": slice_sizes(config, instruments),
+    }
     hosts = [
         StrategyHost(
-            host_name(strategy_id),
-            strategy_id=strategy_id,
-            strategy=strategy,
-            time_in_force=config.orders.time_in_force,
-            calendar=calendar,
-            kinds=kinds,
-            columns_of=columns_of,
-            gate=GATE,
-            slice_sizes=slice_sizes(config, instruments),
-            **shared,
+            host_name(strategy_id), strategy_id=strategy_id, strategy=strategy, **hosting, **shared
         )
         for strategy_id, strategy in strategies.items()
     ]
-    stop = stop_run if config.supervision.strategy == "stop" else None
+    # One that came by a message must not end the others.
+    stops = config.supervision.strategy == "stop" and begin is None
+    stop = stop_run if stops else None
     return [
         *hosts,
+        *([] if begin is None else [_executor(begin, by_symbol, cash, hosting)]),
         RiskGate(
             GATE,
             limits=config.risk,
@@ -203,6 +218,33 @@ def build_core(
         Controller(CONTROLLER, stop_run=stop),
         Recorder(RECORDER, journal=journal, archivist=archivist),
     ]
+
+
+def _executor(
+    begin: Callable[[BeginExecution], Strategy],
+    instruments: Mapping[str, Instrument],
+    initial_cash: int,
+    hosting: Mapping[str, Any],
+) -> Executor:
+    def make_host(
+        given: BeginExecution,
+        *,
+        order_prefix: str,
+        cash: int,
+        held: Mapping[str, tuple[int, int]],
+    ) -> StrategyHost:
+        return StrategyHost(
+            host_name(given.strategy_id),
+            strategy_id=given.strategy_id,
+            strategy=begin(given),
+            instruments={symbol: instruments[symbol] for symbol in given.symbols},
+            initial_cash=cash,
+            order_prefix=order_prefix,
+            held=held,
+            **hosting,
+        )
+
+    return Executor(EXECUTOR, make_host=make_host, initial_cash=initial_cash)
 
 
 def _real(ns: int, config: Config) -> int:

@@ -12,12 +12,12 @@ import polars as pl
 import psycopg
 import pytest
 
-from adapters.postgres.projection import execution_id
 from engine import Bar, Strategy
 from engine.config import load_config
 from engine.domain.events import RiskEvent
 from engine.domain.money import CASH_DECIMALS
 from engine.errors import ConfigError, StoreError, StrategyError
+from engine.naming import execution_id
 from engine.registry import load_strategy
 from engine.research.backtest import run_backtest
 from engine.research.result import BacktestResult
@@ -254,7 +254,7 @@ def test_rows_say_what_the_run_says(database: str) -> None:
     assert len(fills) == len(run.fills)
     assert _sums(fills["commission"]) == _sums(run.fills["commission"]).scaleb(-CASH_DECIMALS)
     (execution,) = _rows(database, "SELECT * FROM strategy_worker.strategy_executions").to_dicts()
-    assert execution["execution_id"] == execution_id("BracketEntry", "BracketEntry")
+    assert str(execution["execution_id"]) == execution_id("BracketEntry", "BracketEntry")
     assert execution["status"] == "completed"
     assert execution["realized_pnl"] == _sums(fills["realized_pnl"])
     equity = Decimal(str(run.summary["final_equity"])) - Decimal(str(run.summary["initial_cash"]))

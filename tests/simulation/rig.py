@@ -15,6 +15,7 @@ from actors.strategy_host import StrategyHost
 from adapters.memory.journal import FrameJournal
 from engine.config import Config, load_config
 from engine.domain.events import OrderFilled
+from engine.domain.executions import BeginExecution
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.domain.money import cash_units
@@ -59,12 +60,13 @@ class Core:
         strategies: by strategy id.
         settings: over the shipped backtest profile.
         instruments: what is traded.
-        streaming: must be so here: the bars are not known beforehand.
+        begin: makes a strategy that begins while the core is at work; None when none may.
     """
 
     strategies: Mapping[str, Strategy]
     settings: Mapping[str, Any] = field(default_factory=dict)
     instruments: Sequence[Instrument] = (Instrument(symbol="A"), Instrument(symbol="B"))
+    begin: Callable[[BeginExecution], Strategy] | None = None
 
     def __post_init__(self) -> None:
         self.config: Config = load_config("backtest", settings=self.settings)
@@ -79,10 +81,12 @@ class Core:
             columns_of=None,
             journal=self.journal,
             stop_run=self._stop,
+            begin=self.begin,
         )
+        hosts = [host_name(name) for name in self.strategies]
         table = {
             kind: list(names)
-            for kind, names in routes([host_name(name) for name in self.strategies]).items()
+            for kind, names in routes(hosts, executes=self.begin is not None).items()
         }
         for kind in (*RECORDED, OrderFilled):
             table.setdefault(kind, []).append(self.witness.name)
