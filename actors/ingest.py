@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine.domain.control_wire import read_control
+from engine.domain.control_wire import ControlEvent, read_control
 from engine.domain.deliveries import (
     Consumed,
     Delivery,
@@ -57,7 +57,7 @@ class Ingest(Actor):
         name: actor name.
         channels: by topic; what comes of any other is about sessions.
         state: how far the feed has come.
-        strategy_id: whose sessions matter.
+        is_end: tells whether the end of a session is that of its symbol.
         core: address of all of the core.
         gate: actor name of the risk gate.
         advance: told the time of each event before it is sent: moves a clock that data moves.
@@ -74,7 +74,7 @@ class Ingest(Actor):
         *,
         channels: Mapping[str, Channel],
         state: FeedState,
-        strategy_id: str,
+        is_end: Callable[[ControlEvent], bool],
         core: str,
         gate: str,
         advance: Callable[[int], Any],
@@ -87,7 +87,7 @@ class Ingest(Actor):
         super().__init__(name)
         self._channels = channels
         self._state = state
-        self._strategy_id = strategy_id
+        self._is_end = is_end
         self._core = core
         self._gate = gate
         self._advance = advance
@@ -160,8 +160,9 @@ class Ingest(Actor):
     def _control(self, content: bytes) -> list[str]:
         """Read what becomes of a session; give the symbols of which nothing more will come."""
         event = read_control(content)
-        theirs = event.strategy_id is not None and str(event.strategy_id) != self._strategy_id
-        if event.action != "unsubscribe" or theirs or not self._runs(event.symbol):
+        if event.action != "unsubscribe" or not self._runs(event.symbol):
+            return []
+        if not self._is_end(event):
             return []
         self._state.ended.add(event.symbol)
         return [event.symbol]

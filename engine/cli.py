@@ -23,7 +23,7 @@ from engine.cli_db import db
 from engine.cli_feed import dead_letters, publish
 from engine.cli_gateway import gateway
 from engine.cli_oms import oms
-from engine.cli_operator import flatten, halt, reduce, resume
+from engine.cli_operator import flatten, halt, reduce, resume, stop
 from engine.cli_risk import printable, risk
 from engine.cli_summary import alarm_line, going_lines, summary_lines
 from engine.errors import ConfigError, InputError, StrategyError, UnavailableError
@@ -61,7 +61,7 @@ app.command(oms)
 app.command(gateway)
 app.command(publish)
 app.command(dead_letters)
-for _command in (halt, reduce, resume, flatten):
+for _command in (halt, reduce, resume, flatten, stop):
     app.command(_command)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]
 Reference = Annotated[str | None, Parameter(help=_REFERENCE)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from engine.cli_risk import printable
 
-__all__ = ["flatten", "halt", "reduce", "resume"]
+__all__ = ["flatten", "halt", "reduce", "resume", "stop"]
 
 Run = Annotated[
     str | None, Parameter(help="Which run; the only one that is not complete by default.")
@@ -82,6 +82,25 @@ def resume(
 ) -> int:
     """Let trading go on, whatever had halted it."""
     return _give("resume", run, strategy, reason, wait, profile, settings)
+
+
+def stop(
+    strategy: Annotated[str, Parameter(help="Its id in the run, as its order ids begin.")],
+    /,
+    *,
+    positions: Annotated[
+        Literal["keep", "flatten"] | None,
+        Parameter(help="What becomes of its positions; as it was begun by default."),
+    ] = None,
+    run: Run = None,
+    reason: Reason = "OPERATOR",
+    wait: Wait = 10.0,
+    profile: Profile = "paper",
+    settings: Settings = None,
+) -> int:
+    """End a strategy that began by a message: its orders are canceled, the others go on."""
+    command = "stop" if positions is None else f"stop-{positions}"
+    return _give(command, run, strategy, reason, wait, profile, settings)
 
 
 def _give(

@@ -385,6 +385,7 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
         data_hash: hash of the market data it replays; empty for a live feed.
         ts_start: time at which its actors first started, UTC nanoseconds.
         held: the trading state it began with.
+        executions: when its strategy begins; see ``run.executions``.
     """
 
     name: str
@@ -395,6 +396,12 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
     data_hash: str
     ts_start: int
     held: dict[str, Hold]
+    executions: str = "one"
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """The strategies that begin and end with the run."""
+        return self.strategy_ids if self.executions == "one" else ()
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,12 +128,17 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         chunk_rows: market events read at a time; a few thousand stay in the processor's cache.
         latch: file that keeps the trading state, so that what was halted stays halted when the
             engine starts again; None starts ACTIVE.
+        executions: when the strategy begins: ``one`` execution of it begins and ends with the
+            run; ``kafka`` begins one for each message of the topic ``kafka.topics.approved``, with
+            the message's parameters; ``redis`` one for each symbol that is subscribed on the
+            control channel.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     seed: int | None = None
     chunk_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 2048
     latch: str | None = None
+    executions: Literal["one", "kafka", "redis"] = "one"
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,6 +228,7 @@ class TopicsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         market_data: bars.
         market_trades: trades.
         market_quotes: quotes.
+        approved: strategies that are to begin.
         execution: what is told of executions and their orders.
         positions: what is told of positions.
         errors: what is told of limits and failures.
@@ -231,6 +237,7 @@ class TopicsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     market_data: str = "market_data"
     market_trades: str = "market_trades"
     market_quotes: str = "market_quotes"
+    approved: TopicName = "strategy.approved"
     execution: TopicName = "strategy.execution"
     positions: TopicName = "strategy.positions"
     errors: TopicName = "strategy.errors"

@@ -38,6 +38,12 @@ _RUNS: LiteralString = """
 SELECT run_name FROM strategy_worker.runs WHERE status = 'RUNNING' ORDER BY updated_at DESC"""
 
 
+_AT_WORK: LiteralString = """
+SELECT run_strategy_id, coalesce(header ->> 'executions', 'one')
+FROM strategy_worker.strategy_executions JOIN strategy_worker.runs USING (run_name)
+WHERE run_name = %s AND strategy_executions.status = 'active' ORDER BY run_strategy_id"""
+
+
 class CommandLine:
     """Hears commands to one run, in a thread of its own, until it is closed.
 
@@ -111,6 +117,8 @@ def give(
     with connect(conninfo, timeout_s=timeout_s) as connection:
         migrate(connection)
         name = _run_of(connection, run_name)
+        if given.command.startswith("stop"):
+            _require_at_work(connection, name, given.strategy_id)
         try:
             row: Any = connection.execute(
                 _GIVE, [name, given.command, given.strategy_id, given.reason]
@@ -130,6 +138,23 @@ def give(
         f"no engine of run {name!r} has taken the command within {wait_s:g} s, and it was "
         "withdrawn: is the engine at work, on this database?"
     )
+
+
+def _require_at_work(
+    connection: psycopg.Connection, run_name: str, strategy_id: str | None
+) -> None:
+    rows = connection.execute(_AT_WORK, [run_name]).fetchall()
+    found: dict[str, str] = dict(rows)
+    if strategy_id not in found:
+        listed = ", ".join(found) or "none"
+        raise ConfigError(
+            f"strategy {strategy_id!r} is not at work in run {run_name!r}; there are: {listed}"
+        )
+    if found[strategy_id] == "one":
+        raise ConfigError(
+            f"strategy {strategy_id!r} ends with run {run_name!r}: stop the engine, or use "
+            f"engine halt --strategy {strategy_id}"
+        )
 
 
 def _run_of(connection: psycopg.Connection, run_name: str | None) -> str:

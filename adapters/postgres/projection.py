@@ -31,6 +31,7 @@ from engine.domain.events import (
     RiskEvent,
     StrategyFailed,
 )
+from engine.domain.executions import ExecutionBegan, ExecutionEnded
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import CASH_DECIMALS
@@ -84,6 +85,12 @@ UPDATE strategy_worker.strategy_executions
 SET positions = %s, realized_pnl = %s, unrealized_pnl = %s, total_pnl = %s, commission = %s,
     total_trades = %s, winning_trades = %s, losing_trades = %s
 WHERE execution_id = %s"""
+_BEGAN: LiteralString = """
+INSERT INTO strategy_worker.strategy_executions
+    (execution_id, strategy_id, user_id, config, run_name, run_strategy_id)
+VALUES (%s, %s, %s, %s, %s, %s)"""
+_ENDED: LiteralString = """
+UPDATE strategy_worker.strategy_executions SET status = %s WHERE execution_id = %s"""
 _SNAPSHOT: LiteralString = """
 INSERT INTO strategy_worker.position_snapshots
     (execution_id, positions, total_value, total_pnl, unrealized_pnl, ts_event)
@@ -108,6 +115,7 @@ class _Execution:
         """Symbol to signed quantity in units and signed cost in cash units."""
         self.realized = self.commission = 0
         self.trades = self.won = self.lost = 0
+        self.is_over = False
 
     def book(self, changed: PositionChanged) -> None:
         fill = changed.fill
@@ -146,6 +154,8 @@ class Projection:
         self._snapshot_ns = snapshot_ns
         self._snapshot_at = 0
         self._owners: dict[str, Order] = {}
+        self._keys: dict[str, str] = {}
+        """Whose an order is: a strategy may have had several executions."""
         self._new: dict[str, list[Any]] = {}
         self._changed: list[list[Any]] = []
         self._prices: dict[str, int] = {}
@@ -162,15 +172,21 @@ class Projection:
             PositionChanged: self._filled,
             RiskEvent: self._risk,
             StrategyFailed: self._failed,
+            ExecutionBegan: self._began,
+            ExecutionEnded: self._ended,
         }
 
     def recall(self, events: Iterable[Any]) -> None:
         """Take in events whose rows are there already, after a restart."""
         for event in events:
             if isinstance(event, OrderApproved | OrderDenied):
-                self._owners.setdefault(event.order.client_order_id, event.order)
+                self._own(event.order)
             elif type(event) is PositionChanged:
                 self._executions[event.fill.strategy_id].book(event)
+            elif type(event) is ExecutionBegan:
+                self._begin(event)
+            elif type(event) is ExecutionEnded:
+                self._executions[event.strategy_id].is_over = True
 
     def apply(self, cursor: psycopg.Cursor, inputs: Iterable[Any], events: Iterable[Any]) -> None:
         """Write the rows of events, in order, in the transaction that is open."""
@@ -195,7 +211,9 @@ class Projection:
         due = ts >= self._snapshot_at
         if changed or due:
             for execution in self._executions.values():
-                self._refresh(cursor, execution, ts if due else 0)
+                # What is over and holds nothing stays as it is.
+                if execution.held or not execution.is_over:
+                    self._refresh(cursor, execution, ts if due else 0)
         if due:
             self._snapshot_at = ts + self._snapshot_ns
 
@@ -207,12 +225,46 @@ class Projection:
             [status, self._run_name],
         )
 
+    # Executions that begin and end while the run is at work.
+
+    def _begin(self, event: ExecutionBegan) -> _Execution:
+        execution = _Execution(event.execution_id)
+        earlier = self._executions.get(event.strategy_id)
+        if earlier is not None:
+            execution.held, earlier.held = earlier.held, {}
+        self._executions[event.strategy_id] = execution
+        return execution
+
+    def _began(self, cursor: psycopg.Cursor, event: ExecutionBegan) -> None:
+        self._begin(event)
+        cursor.execute(
+            _BEGAN,
+            [
+                event.execution_id, str(event.wire_id),
+                None if event.user_id is None else str(event.user_id), event.config,
+                self._run_name, event.strategy_id,
+            ],
+        )  # fmt: skip
+
+    def _ended(self, cursor: psycopg.Cursor, event: ExecutionEnded) -> None:
+        self._write_orders(cursor)
+        execution = self._executions[event.strategy_id]
+        self._refresh(cursor, execution, 0)
+        execution.is_over = True
+        cursor.execute(_ENDED, [event.status, event.execution_id])
+
     # Orders.
+
+    def _own(self, order: Order) -> None:
+        order_id = order.client_order_id
+        if order_id not in self._owners:
+            self._owners[order_id] = order
+            self._keys[order_id] = self._executions[order.strategy_id].key
 
     def _judged(self, cursor: psycopg.Cursor, event: OrderApproved | OrderDenied) -> None:
         order, verdict = event.order, event.verdict
         instrument = self._instruments.get(order.symbol) or Instrument(symbol=order.symbol)
-        self._owners.setdefault(order.client_order_id, order)
+        self._own(order)
         approved = verdict.code is None
         self._new.setdefault(
             order.client_order_id,
@@ -241,7 +293,7 @@ class Projection:
             self._changed.clear()
 
     def _key(self, order: Order) -> str:
-        return self._executions[order.strategy_id].key
+        return self._keys[order.client_order_id]
 
     def _status(self, inner: OrderStatus, status: str) -> Callable[[psycopg.Cursor, Any], None]:
         def write(cursor: psycopg.Cursor, event: Any) -> None:
@@ -281,14 +333,15 @@ class Projection:
         cursor.execute(
             _FILL,
             [
-                execution.key, fill.exec_id, fill.client_order_id, fill.symbol, quantity, price,
+                self._keys[fill.client_order_id], fill.exec_id, fill.client_order_id, fill.symbol,
+                quantity, price,
                 _cash(fill.commission), _quantity(event.quantity, instrument),
                 _cash(event.realized), _cash(event.cash), _time(fill.ts_event),
             ],
         )  # fmt: skip
         values = {
-            "price": price, "quantity": abs(quantity), "execution": execution.key,
-            "order": fill.client_order_id,
+            "price": price, "quantity": abs(quantity),
+            "execution": self._keys[fill.client_order_id], "order": fill.client_order_id,
             "status": "PARTIALLY_FILLED" if fill.leaves_qty else "FILLED",
         }  # fmt: skip
         cursor.execute(_FILLED, values)

@@ -132,23 +132,24 @@ class PostgresStore:
                     "VALUES (%s, %s, %s)",
                     [name, header.profile, Jsonb(msgspec.to_builtins(header))],
                 )
-                for strategy_id in header.strategy_ids:
+                for strategy_id in header.at_work:
                     connection.execute(
                         "INSERT INTO strategy_worker.strategy_executions "
-                        "(execution_id, strategy_id, config, run_name) VALUES (%s, %s, %s, %s)",
+                        "(execution_id, strategy_id, config, run_name, run_strategy_id) "
+                        "VALUES (%s, %s, %s, %s, %s)",
                         [execution_id(name, strategy_id), strategy_id,
-                         Jsonb(header.settings), name],
+                         Jsonb(header.settings), name, strategy_id],
                     )  # fmt: skip
             kept, status = header, "RUNNING"
         else:
             kept, status = msgspec.convert(row[0], RunHeader), row[1]
         self._header = kept
         by_symbol = {instrument.symbol: instrument for instrument in kept.instruments}
-        self._projection = Projection(name, kept.strategy_ids, by_symbol, self._snapshot_ns)
+        self._projection = Projection(name, kept.at_work, by_symbol, self._snapshot_ns)
         if self._publish is not None:
             self._writer = PublicationWriter(
                 name,
-                {each: execution_id(name, each) for each in kept.strategy_ids},
+                {each: execution_id(name, each) for each in kept.at_work},
                 by_symbol,
                 user_id=self._publish.user_id,
                 connection=connection,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -17,7 +17,7 @@ from redis.connection import AbstractConnection
 
 from adapters.redis.channels import CONTROL
 from adapters.redis.client import active_symbols, connect
-from engine.domain.deliveries import Delivery, FeedDown, FeedUp, Raw, SymbolEnded
+from engine.domain.deliveries import Delivery, FeedDown, FeedUp, Raw, SymbolBegan, SymbolEnded
 from engine.sections import RedisConfig
 
 __all__ = ["RedisFeed"]
@@ -40,15 +40,23 @@ class RedisFeed:
         config: the server.
         channels: channels of market data.
         symbols: what is traded.
+        active: symbols that were among the active ones when somebody last listened; None for a
+            listener that wants to hear of an end only.
     """
 
     def __init__(
-        self, config: RedisConfig, *, channels: Sequence[str], symbols: Sequence[str]
+        self,
+        config: RedisConfig,
+        *,
+        channels: Sequence[str],
+        symbols: Sequence[str],
+        active: Collection[str] | None = None,
     ) -> None:
         self._config = config
         self._channels = [*channels, CONTROL]
         self._symbols = set(symbols)
-        self._active: set[str] = set()
+        self._tells_beginnings = active is not None
+        self._active: set[str] = set(active or ())
         self._report: Callable[[Any], None] = lambda message: None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redis-feed", daemon=True)
@@ -94,7 +102,12 @@ class RedisFeed:
         active = self._symbols.intersection(active_symbols(client))
         for symbol in sorted(self._active - active):
             self._report(SymbolEnded(symbol))
-        self._active |= active
+        if not self._tells_beginnings:
+            self._active |= active
+            return
+        for symbol in sorted(active):
+            self._report(SymbolBegan(symbol))
+        self._active = active
 
     def _subscribe(self, connection: AbstractConnection) -> None:
         for start in range(0, len(self._channels), SUBSCRIBE_MAX):

@@ -22,6 +22,7 @@ from engine.domain.events import (
     RiskEvent,
     StrategyFailed,
 )
+from engine.domain.executions import ExecutionBegan, ExecutionEnded, ExecutionRefused, WireId
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_UNIT
 from engine.domain.orders import TERMINAL, Order, OrderStatus, Side, price_at_stake
@@ -31,12 +32,14 @@ from engine.domain.publications import (
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionStarted,
+    ExecutionStopped,
     Fill,
     InitialOrder,
     Message,
     OrderChanged,
     PositionMoved,
     Publication,
+    RefusalTold,
     RiskTold,
     amount,
     average,
@@ -63,16 +66,44 @@ _WIRE = {
 """The word of the wire for each status that is told (decision D7)."""
 
 
+class _Execution:
+    """One execution, and what is held back until it is told to have started.
+
+    Args:
+        key: its id.
+        strategy_id: of which strategy, as it is told.
+        user_id: whose it is.
+        began: when it began, UTC nanoseconds; None when that is not known yet.
+    """
+
+    def __init__(
+        self, key: str, strategy_id: WireId, user_id: WireId | None, began: int | None
+    ) -> None:
+        self.key = key
+        self.strategy_id = strategy_id
+        self.user_id = user_id
+        self.began = began
+        self.first: int | None = None
+        """Its first moment, UTC nanoseconds; None when that is not known yet."""
+        self.has_started = False
+        self.is_over = False
+        self.initial: list[InitialOrder] = []
+        self.held: list[tuple[Destination, str, Message]] = []
+
+
 class _Told:
     """What has been told of an order; quantities and prices in units."""
 
     __slots__ = (
-        "filled", "instrument", "limit_px", "order", "order_qty", "reason", "status", "stop_px",
-        "value", "venue_order_id",
+        "execution", "filled", "instrument", "limit_px", "order", "order_qty", "reason", "status",
+        "stop_px", "value", "venue_order_id",
     )  # fmt: skip
 
-    def __init__(self, order: Order, instrument: Instrument, status: OrderStatus) -> None:
+    def __init__(
+        self, order: Order, instrument: Instrument, status: OrderStatus, execution: _Execution
+    ) -> None:
         self.order = order
+        self.execution = execution
         self.instrument = instrument
         self.status = status
         self.order_qty = order.order_qty
@@ -92,14 +123,16 @@ class _Told:
 class Announcer:
     """Turns the events of one run into messages.
 
-    An execution is told to have started when the first moment of market data is over, so that
-    the orders it began with are known; what happens to its orders until then is told after that.
+    An execution is told to have started when its first moment is over, so that the orders it began
+    with are known; what happens to its orders until then is told after that. The first moment is
+    that of the first market data for one that begins with the run, and that of its beginning for
+    one that begins while the run is at work.
 
     Args:
         run_name: the run.
-        executions: the id of each strategy's execution.
+        executions: the id of the execution of each strategy that begins with the run.
         instruments: scales by symbol.
-        user_id: whose the strategies are; None when nobody said.
+        user_id: whose those strategies are; None when nobody said.
         told: how many messages of the run have been told before; those are not given again.
     """
 
@@ -113,18 +146,17 @@ class Announcer:
         told: int,
     ) -> None:
         self._run_name = run_name
-        self._executions = executions
+        self._executions = {
+            strategy_id: _Execution(key, strategy_id, user_id, None)
+            for strategy_id, key in executions.items()
+        }
+        self._starting = list(self._executions.values())
+        """Those that have not been told to have started, in order."""
         self._instruments = instruments
         self._user_id = user_id
         self._told = told
         self._sequence = 0
-        self._began: int | None = None
-        self._first: int | None = None
         self._latest = 0
-        self._has_started = False
-        self._held: list[tuple[Destination, str, Message]] = []
-        self._initial: dict[str, list[InitialOrder]] = {name: [] for name in executions}
-        self._failed: set[str] = set()
         self._orders: dict[str, _Told] = {}
         self._out: list[Publication] = []
         self._tell: Mapping[type, Callable[[Any], None]] = {
@@ -139,17 +171,22 @@ class Announcer:
             PositionChanged: self._filled,
             RiskEvent: self._risk,
             StrategyFailed: self._strategy_failed,
+            ExecutionBegan: self._execution_began,
+            ExecutionRefused: self._execution_refused,
+            ExecutionEnded: self._execution_ended,
         }
 
     def begin(self, ts: int) -> None:
         """Note when the strategies were started, UTC nanoseconds."""
-        if self._began is None:
-            self._began = ts
+        for execution in self._starting:
+            if execution.began is None:
+                execution.began = ts
 
     def market(self, ts: int) -> None:
         """Note the time of a market event, UTC nanoseconds."""
-        if self._first is None:
-            self._first = ts
+        for execution in self._starting:
+            if execution.first is None:
+                execution.first = ts
         self._latest = max(self._latest, ts)
 
     def passed(self, ts: int) -> None:
@@ -165,16 +202,16 @@ class Announcer:
 
     def settle(self) -> None:
         """Note that every event has been taken in that came of the times that were noted."""
-        if self._first is not None and self._latest > self._first:
-            self._start()
+        self._moment(self._latest)
 
     def end(self) -> None:
         """Note that the run has ended for good."""
-        self._start()
-        for strategy_id in self._executions:
-            if strategy_id not in self._failed:
-                about = self._about(strategy_id, self._latest)
-                self._say("execution", strategy_id, ExecutionCompleted(**about))
+        for execution in tuple(self._starting):
+            self._start(execution)
+        for execution in self._executions.values():
+            if not execution.is_over:
+                about = _about(execution, self._latest)
+                self._say("execution", execution, ExecutionCompleted(**about))
 
     def drain(self) -> list[Publication]:
         """Give what there is to tell since the last time, in order."""
@@ -183,40 +220,63 @@ class Announcer:
 
     # The way out.
 
-    def _about(self, strategy_id: str | None, ts: int) -> dict[str, Any]:
-        return {
-            "execution_id": None if strategy_id is None else self._executions.get(strategy_id),
-            "strategy_id": strategy_id,
-            "user_id": self._user_id,
-            "timestamp": write_time(ts),
-        }
+    def _say(self, topic: Destination, execution: _Execution, message: Message) -> None:
+        """Tell something about an execution; all but errors come after its start."""
+        key = str(execution.strategy_id)
+        if execution.has_started or topic == "errors":
+            self._put(topic, key, message)
+        else:
+            execution.held.append((topic, key, message))
 
-    def _say(self, topic: Destination, key: str, message: Message) -> None:
-        """Tell something; what is about an execution comes after its start."""
-        if not self._has_started and topic != "errors":
-            self._held.append((topic, key, message))
-            return
+    def _put(self, topic: Destination, key: str, message: Message) -> None:
         if self._sequence >= self._told:
             self._out.append(Publication(self._sequence, topic, key, render(message)))
         self._sequence += 1
 
-    def _start(self) -> None:
-        if self._has_started:
+    def _start(self, execution: _Execution) -> None:
+        if execution.has_started:
             return
-        self._has_started = True
-        ts = self._began if self._began is not None else self._first or 0
-        for strategy_id, orders in self._initial.items():
-            about = self._about(strategy_id, ts)
-            started = ExecutionStarted(**about, initial_orders=orders)
-            self._say("execution", strategy_id, started)
-        for held in self._held:
-            self._say(*held)
-        self._held.clear()
+        self._starting.remove(execution)
+        execution.has_started = True
+        ts = execution.began if execution.began is not None else execution.first or 0
+        started = ExecutionStarted(**_about(execution, ts), initial_orders=execution.initial)
+        self._say("execution", execution, started)
+        for held in execution.held:
+            self._put(*held)
+        execution.held.clear()
 
     def _moment(self, ts: int) -> None:
-        """Note the time of an event: a later one ends the first moment."""
-        if self._first is not None and ts > self._first:
-            self._start()
+        """Note the time of an event: a later one ends the first moment of an execution."""
+        if self._starting:
+            for execution in tuple(self._starting):
+                if execution.first is not None and ts > execution.first:
+                    self._start(execution)
+
+    # Executions that begin and end while the run is at work.
+
+    def _execution_began(self, event: ExecutionBegan) -> None:
+        execution = _Execution(event.execution_id, event.wire_id, event.user_id, event.ts_event)
+        # Not of the next market data: how inputs and events lie in batches must not matter.
+        execution.first = event.ts_event
+        self._executions[event.strategy_id] = execution
+        self._starting.append(execution)
+
+    def _execution_refused(self, event: ExecutionRefused) -> None:
+        execution = _Execution(event.execution_id, event.wire_id, event.user_id, event.ts_event)
+        about = _about(execution, event.ts_event)
+        self._say("errors", execution, RefusalTold(**about, error=shortened(event.reason)))
+
+    def _execution_ended(self, event: ExecutionEnded) -> None:
+        execution = self._executions[event.strategy_id]
+        self._start(execution)
+        if not execution.is_over:
+            execution.is_over = True
+            stopped = ExecutionStopped(
+                **_about(execution, event.ts_event),
+                reason=shortened(event.reason),
+                is_flat=event.is_flat,
+            )
+            self._say("execution", execution, stopped)
 
     # Orders.
 
@@ -224,7 +284,8 @@ class Announcer:
         order, inputs = event.order, event.verdict.inputs
         self._moment(order.ts_init)
         told = self._new(order, OrderStatus.INITIALIZED)
-        if not self._has_started:
+        execution = told.execution
+        if not execution.has_started:
             px = None if inputs is None else price_at_stake(order, inputs.reference_px)
             initial = InitialOrder(
                 symbol=order.symbol,
@@ -233,7 +294,7 @@ class Announcer:
                 price=price(px, told.instrument),
                 value=amount(None if inputs is None else inputs.order_value),
             )
-            self._initial[order.strategy_id].append(initial)
+            execution.initial.append(initial)
         self._say_order(told, order.ts_init)
 
     def _denied(self, event: OrderDenied) -> None:
@@ -247,7 +308,8 @@ class Announcer:
 
     def _new(self, order: Order, status: OrderStatus) -> _Told:
         instrument = self._instruments.get(order.symbol) or Instrument(symbol=order.symbol)
-        told = self._orders[order.client_order_id] = _Told(order, instrument, status)
+        execution = self._executions[order.strategy_id]
+        told = self._orders[order.client_order_id] = _Told(order, instrument, status, execution)
         return told
 
     def _accepted(self, event: OrderAccepted) -> None:
@@ -282,13 +344,13 @@ class Announcer:
             told.status = OrderStatus.PARTIALLY_FILLED if fill.leaves_qty else OrderStatus.FILLED
             told.reason = None
         self._say_order(told, fill.ts_event)
-        self._say_position(event, told.instrument)
+        self._say_position(event, told)
 
     def _say_order(self, told: _Told, ts: int) -> None:
         self._moment(ts)
         order, instrument = told.order, told.instrument
         message = OrderChanged(
-            **self._about(order.strategy_id, ts),
+            **_about(told.execution, ts),
             order_id=order.client_order_id,
             oms_order_id=told.venue_order_id,
             symbol=order.symbol,
@@ -303,13 +365,13 @@ class Announcer:
             filled_price=average(told.value, told.filled * instrument.price_unit, instrument),
             reason=None if told.reason is None else shortened(told.reason),
         )
-        self._say("execution", order.strategy_id, message)
+        self._say("execution", told.execution, message)
 
-    def _say_position(self, event: PositionChanged, instrument: Instrument) -> None:
-        fill = event.fill
+    def _say_position(self, event: PositionChanged, told: _Told) -> None:
+        fill, instrument = event.fill, told.instrument
         pieces = event.quantity * instrument.multiplier * CASH_UNIT
         message = PositionMoved(
-            **self._about(fill.strategy_id, fill.ts_event),
+            **_about(told.execution, fill.ts_event),
             symbol=fill.symbol,
             quantity=quantity(event.quantity, instrument),
             average_price=average(event.cost * instrument.quantity_unit, pieces, instrument),
@@ -324,14 +386,15 @@ class Announcer:
                 commission=amount(fill.commission),
             ),
         )
-        self._say("positions", fill.strategy_id, message)
+        self._say("positions", told.execution, message)
 
     # What went wrong.
 
     def _risk(self, event: RiskEvent) -> None:
         self._moment(event.ts_event)
+        execution = self._executions.get(event.strategy_id or "")
         message = RiskTold(
-            **self._about(event.strategy_id, event.ts_event),
+            **self._about_risk(execution, event),
             event_type=event.event_type,
             severity=event.severity.value,
             symbol=event.symbol,
@@ -340,12 +403,23 @@ class Announcer:
             action_taken=event.action_taken,
             description=shortened(event.description),
         )
-        self._say("errors", event.strategy_id or self._run_name, message)
+        key = event.strategy_id if execution is None else str(execution.strategy_id)
+        self._put("errors", key or self._run_name, message)
+
+    def _about_risk(self, execution: _Execution | None, event: RiskEvent) -> dict[str, Any]:
+        if execution is not None:
+            return _about(execution, event.ts_event)
+        return {
+            "execution_id": None,
+            "strategy_id": event.strategy_id,
+            "user_id": self._user_id,
+            "timestamp": write_time(event.ts_event),
+        }
 
     def _strategy_failed(self, event: StrategyFailed) -> None:
-        self._start()  # it may never get beyond the first moment
-        strategy_id = event.strategy_id
-        about = self._about(strategy_id, event.ts_event)
+        execution = self._executions[event.strategy_id]
+        self._start(execution)  # it may never get beyond the first moment
+        about = _about(execution, event.ts_event)
         message = ErrorTold(
             **about,
             hook=event.hook,
@@ -353,7 +427,16 @@ class Announcer:
             error=shortened(event.error),
             traceback=shortened(event.traceback, from_end=True),
         )
-        self._say("errors", strategy_id, message)
-        if strategy_id not in self._failed:
-            self._failed.add(strategy_id)
-            self._say("execution", strategy_id, ExecutionFailed(**about))
+        self._say("errors", execution, message)
+        if not execution.is_over:
+            execution.is_over = True
+            self._say("execution", execution, ExecutionFailed(**about))
+
+
+def _about(execution: _Execution, ts: int) -> dict[str, Any]:
+    return {
+        "execution_id": execution.key,
+        "strategy_id": execution.strategy_id,
+        "user_id": execution.user_id,
+        "timestamp": write_time(ts),
+    }

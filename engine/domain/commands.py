@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.domain.events import OrderFilled
+from engine.domain.executions import EndExecution, OnStop
 from engine.domain.latch import TradingState
 from engine.domain.orders import Order
 from engine.domain.risk import Verdict
@@ -194,7 +195,8 @@ class OperatorCommand(msgspec.Struct, frozen=True):
     """What a person tells an engine at work.
 
     Attributes:
-        command: ``halt``, ``reduce``, ``resume`` or ``flatten``.
+        command: ``halt``, ``reduce``, ``resume``, ``flatten``, or to end a strategy that began by
+            a message ``stop``, ``stop-keep`` or ``stop-flatten``.
         strategy_id: whose trading; None is the account's.
         reason: why, for the record.
     """
@@ -203,8 +205,15 @@ class OperatorCommand(msgspec.Struct, frozen=True):
     strategy_id: str | None
     reason: str
 
-    def message(self, now: int) -> SetTradingState | KillSwitch:
-        """Give what the risk gate is told; halting the account is the kill switch."""
+    def message(self, now: int) -> SetTradingState | KillSwitch | EndExecution:
+        """Give what the engine is told; halting the account is the kill switch."""
+        if self.command in _STOPS:
+            return EndExecution(
+                strategy_id=self.strategy_id or "",
+                reason=self.reason,
+                on_stop=_STOPS[self.command],
+                ts_init=now,
+            )
         if self.command == "flatten" or (self.command == "halt" and self.strategy_id is None):
             return KillSwitch(reason=self.reason, ts_init=now, flatten=self.command == "flatten")
         return SetTradingState(
@@ -215,6 +224,11 @@ class OperatorCommand(msgspec.Struct, frozen=True):
         )
 
 
+_STOPS: dict[str, OnStop | None] = {
+    "stop": None,
+    "stop-keep": "keep",
+    "stop-flatten": "flatten",
+}
 _STATES = {
     "halt": TradingState.HALTED,
     "reduce": TradingState.REDUCING,

@@ -21,6 +21,7 @@ __all__ = [
     "Rejected",
     "RejectionCode",
     "SetFeedState",
+    "SymbolBegan",
     "SymbolEnded",
 ]
 
@@ -90,6 +91,16 @@ class Delivery(msgspec.Struct, frozen=True):
     """
 
     messages: tuple[Raw, ...]
+
+
+class SymbolBegan(msgspec.Struct, frozen=True):
+    """Feed to listener: a symbol is among the active ones.
+
+    Attributes:
+        symbol: which.
+    """
+
+    symbol: str
 
 
 class SymbolEnded(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.money import format_units, to_units
 from engine.domain.wire_time import read_time, timeframe_ns
 
-__all__ = ["MarketReader", "Parsed", "RejectedError", "render", "undecodable"]
+__all__ = ["MarketReader", "Parsed", "RejectedError", "render", "require_size", "undecodable"]
 
 Kind = Literal["bar", "trade", "quote"]
 Number = float | str
@@ -90,6 +90,18 @@ def undecodable(error: Exception) -> RejectedError:
     return RejectedError(RejectionCode.NOT_JSON, str(error))
 
 
+def require_size(content: bytes, size_max: int) -> None:
+    """Refuse a message that is too long.
+
+    Raises:
+        RejectedError: it is longer than ``size_max`` bytes.
+    """
+    if len(content) > size_max:
+        raise RejectedError(
+            RejectionCode.TOO_LARGE, f"{len(content)} bytes; {size_max} are allowed"
+        )
+
+
 class Parsed(NamedTuple):
     """What a message says.
 
@@ -149,10 +161,7 @@ class MarketReader:
         Raises:
             RejectedError: it cannot be used.
         """
-        if len(content) > self._size_max:
-            raise RejectedError(
-                RejectionCode.TOO_LARGE, f"{len(content)} bytes; {self._size_max} are allowed"
-            )
+        require_size(content, self._size_max)
         try:
             wire = self._decode(content)
         except (ValueError, RecursionError) as error:

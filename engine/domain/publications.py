@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from engine.domain.executions import WireId
 from engine.domain.instruments import Instrument
 from engine.domain.money import CASH_DECIMALS, div_half_even
 
@@ -21,12 +22,14 @@ __all__ = [
     "ExecutionCompleted",
     "ExecutionFailed",
     "ExecutionStarted",
+    "ExecutionStopped",
     "Fill",
     "InitialOrder",
     "Message",
     "OrderChanged",
     "PositionMoved",
     "Publication",
+    "RefusalTold",
     "RiskTold",
     "amount",
     "average",
@@ -56,8 +59,8 @@ class _About(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """
 
     execution_id: str | None
-    strategy_id: str | None
-    user_id: str | None
+    strategy_id: WireId | None
+    user_id: WireId | None
     timestamp: str
 
 
@@ -90,6 +93,19 @@ class ExecutionCompleted(_About, frozen=True, kw_only=True, tag="strategy.execut
     """The run has ended for good."""
 
     status: str = "completed"
+
+
+class ExecutionStopped(_About, frozen=True, kw_only=True, tag="strategy.execution.stopped"):
+    """A strategy was stopped, and has no order working any more.
+
+    Attributes:
+        reason: why it was stopped.
+        is_flat: whether it holds nothing.
+    """
+
+    status: str = "stopped"
+    reason: str
+    is_flat: bool
 
 
 class ExecutionFailed(_About, frozen=True, kw_only=True, tag="strategy.execution.failed"):
@@ -184,6 +200,16 @@ class RiskTold(_About, frozen=True, kw_only=True, tag="strategy.errors.risk"):
     description: str
 
 
+class RefusalTold(_About, frozen=True, kw_only=True, tag="strategy.errors.refused"):
+    """A strategy could not begin.
+
+    Attributes:
+        error: why.
+    """
+
+    error: str
+
+
 class ErrorTold(_About, frozen=True, kw_only=True, tag="strategy.errors.strategy"):
     """A strategy's own code raised.
 
@@ -202,6 +228,8 @@ class ErrorTold(_About, frozen=True, kw_only=True, tag="strategy.errors.strategy
 
 Message = (
     ExecutionStarted
+    | ExecutionStopped
+    | RefusalTold
     | ExecutionCompleted
     | ExecutionFailed
     | OrderChanged

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from engine.config import Config, load_config
-from engine.errors import StrategyError
+from engine.errors import ConfigError, StrategyError
 from engine.ports import MarketHistory, RunRecord
 from engine.registry import absolute_reference, load_strategy, new_strategy
 from engine.research.output import check_folder
@@ -122,6 +122,11 @@ def run_backtest(
     ``reference`` names the strategy so that the run can be made again; None when nothing does.
     """
     began = time.perf_counter()
+    if config.run.executions != "one":
+        raise ConfigError(
+            f"run.executions = {config.run.executions!r}: a backtest has no messages; give the "
+            "parameters as strategy.NAME, and leave run.executions at 'one'"
+        )
     strategy = new_strategy(cls, config.strategy)
     data = open_history(config)
     # Now: a strategy may change the directory.

@@ -9,10 +9,11 @@ from itertools import chain, islice
 from typing import Any, Protocol
 
 from engine.config import Config
+from engine.domain.control_wire import ControlEvent
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.errors import EngineHaltedError, InputError
-from engine.ports import MarketHistory, RunStore
+from engine.ports import MarketHistory, RunHeader, RunStore
 from engine.research.backtest import columns_of
 from engine.runtime.clock import Clock, EventClock, ReplayClock, WallClock
 from engine.runtime.hosting import CellSpec
@@ -64,7 +65,7 @@ class Feeding(Protocol):
     def clock(self, start_ts: int) -> Clock:
         """Make the clock of the run."""
 
-    def cells(self, strategy_id: str, clock: Clock) -> Sequence[CellSpec]:
+    def cells(self, header: RunHeader, clock: Clock) -> Sequence[CellSpec]:
         """Make the cells that market data comes through."""
 
     def recall(self, entered: Any) -> None:
@@ -120,7 +121,7 @@ class FileFeeding:
         speed = self._config.feed.speed
         return EventClock(start_ts) if isinstance(speed, str) else ReplayClock(start_ts, speed)
 
-    def cells(self, strategy_id: str, clock: Clock) -> Sequence[CellSpec]:
+    def cells(self, header: RunHeader, clock: Clock) -> Sequence[CellSpec]:
         """None: files are fed from outside all cells."""
         return ()
 
@@ -182,13 +183,13 @@ class BrokerFeeding:
         """Make the clock of the wall, or one that moves with the data."""
         return WallClock() if self._config.feed.time == "wall" else EventClock(start_ts)
 
-    def cells(self, strategy_id: str, clock: Clock) -> Sequence[CellSpec]:
+    def cells(self, header: RunHeader, clock: Clock) -> Sequence[CellSpec]:
         """Make the cell of the ingest."""
         ingest = build_ingest(
             self._config,
             self.instruments,
             self._state,
-            strategy_id=strategy_id,
+            is_end=_ending(self._config, header),
             clock=clock,
             ended=self._ended.set,
         )
@@ -227,3 +228,17 @@ class BrokerFeeding:
             raise InputError(
                 "no market data came before the feed ended: nothing to sum up"
             ) from None
+
+
+def _ending(config: Config, header: RunHeader) -> Callable[[ControlEvent], bool]:
+    """Give what tells whether the end of a session is the end of its symbol's market data.
+
+    Where strategies come and go none of them ends it, only what is said to everybody; and in
+    the time of day not even that: another session may begin.
+    """
+    if header.at_work:
+        (strategy_id,) = header.at_work
+        return lambda end: end.strategy_id is None or str(end.strategy_id) == strategy_id
+    if config.feed.time == "wall":
+        return lambda end: False
+    return lambda end: end.strategy_id is None

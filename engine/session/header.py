@@ -44,6 +44,7 @@ def header_of(config: Config, cls: type[Strategy], feeding: Feeding) -> RunHeade
         data_hash=feeding.data_hash,
         ts_start=feeding.ts_start,
         held=latch_store(config).load(),
+        executions=config.run.executions,
     )
 
 

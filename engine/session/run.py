@@ -17,6 +17,7 @@ from engine import faults
 from engine.config import Config
 from engine.domain.commands import OperatorCommand
 from engine.domain.events import RiskEvent
+from engine.domain.executions import EndExecution
 from engine.errors import (
     ConfigError,
     EngineHaltedError,
@@ -40,10 +41,12 @@ from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.session.courier import publishing
 from engine.session.feeding import Feeding, feeding_of
 from engine.session.header import header_of, require_same
+from engine.session.listening import Listening
 from engine.session.outage import Outage, reducing
 from engine.session.telling import Crier, Going, KeptJournal
 from engine.strategy.base import Strategy
 from engine.wiring import GATE, build_core, host_name, new_record, routes
+from engine.wiring.executions import LISTENER, beginner
 from engine.wiring.feeds import INGEST
 from engine.wiring.safety import require_safe
 from engine.wiring.session import (
@@ -64,7 +67,11 @@ STOP_TIMEOUT_S = 30.0
 SETTLE_TIMEOUT_S = 30.0
 SETTLE_POLL_S = 0.02
 SETTLE_NS = 100 * 365 * 86_400 * 1_000_000_000
-_ERRORS: Mapping[str, type[TetradError]] = {ARCHIVE: StoreError, INGEST: FeedError}
+_ERRORS: Mapping[str, type[TetradError]] = {
+    ARCHIVE: StoreError,
+    INGEST: FeedError,
+    LISTENER: FeedError,
+}
 """What the failure of a cell is called."""
 
 
@@ -231,6 +238,7 @@ def _run(
     def history() -> Iterator[Input]:
         for entered in store.history():
             feeding.recall(entered)
+            listening.recall(entered)
             yield entered
 
     def recovered() -> None:
@@ -238,30 +246,19 @@ def _run(
         _require_agreement(record, state)
 
     header, simulated = state.header, config.venue.kind == "simulated"
-    strategy_id = type(strategy).__name__
-    core = build_core(
-        config,
-        strategies={strategy_id: strategy},
-        instruments=header.instruments,
-        kinds=feeding.kinds,
-        columns_of=None,
-        journal=journal,
-        stop_run=stop_run,
-        latch=run_latch(config, header.held),
-        archivist=ARCHIVIST,
-        simulated=simulated,
-    )
+    listening = Listening(config, header)
+    core = _core(config, strategy, header, feeding, journal, stop_run)
     clock = feeding.clock(header.ts_start)
     runtime = build_runtime(
         config,
         core,
-        routes([host_name(strategy_id)]),
+        routes([host_name(name) for name in header.at_work], executes=not header.at_work),
         store,
         instruments=header.instruments,
         clock=clock,
         history=history,
         recovered=recovered,
-        feed=() if state.completed else feeding.cells(strategy_id, clock),
+        feed=() if state.completed else (*feeding.cells(header, clock), *listening.cells()),
         run_name=header.name,
         over=state.completed,
     )
@@ -274,12 +271,35 @@ def _run(
         going(Going(header.name, feeding.recovered, feeding.total, state.completed))
         if is_careful and not state.completed:
             runtime.tell(GATE, reducing(clock.now()))
-        if state.completed or not _carry(feeding, runtime, clock, header, store):
+        if state.completed or not _carry(feeding, listening, runtime, clock, header, store):
             _finish(runtime, closing=False)
             return
         if not simulated:
             _settle(runtime, core, clock)
         _complete(runtime, store)
+
+
+def _core(
+    config: Config,
+    strategy: Strategy,
+    header: RunHeader,
+    feeding: Feeding,
+    journal: KeptJournal,
+    stop_run: Callable[[], None],
+) -> list[Actor]:
+    return build_core(
+        config,
+        strategies=dict.fromkeys(header.at_work, strategy),
+        instruments=header.instruments,
+        kinds=feeding.kinds,
+        columns_of=None,
+        journal=journal,
+        stop_run=stop_run,
+        latch=run_latch(config, header.held),
+        archivist=ARCHIVIST,
+        simulated=config.venue.kind == "simulated",
+        begin=beginner(type(strategy), config, header),
+    )
 
 
 def _complete(runtime: PykkaRuntime, store: RunStore) -> None:
@@ -290,15 +310,23 @@ def _complete(runtime: PykkaRuntime, store: RunStore) -> None:
 
 
 def _carry(
-    feeding: Feeding, runtime: PykkaRuntime, clock: Clock, header: RunHeader, store: RunStore
+    feeding: Feeding,
+    listening: Listening,
+    runtime: PykkaRuntime,
+    clock: Clock,
+    header: RunHeader,
+    store: RunStore,
 ) -> bool:
     """Feed the run, and hear what people tell it; True when nothing more comes."""
 
     def told(given: OperatorCommand) -> None:
+        message = given.message(clock.now())
+        # By the listener, which must know what is at work.
+        actor = LISTENER if isinstance(message, EndExecution) else GATE
         with suppress(EngineHaltedError):  # nobody is left to be told
-            runtime.tell(GATE, given.message(clock.now()))
+            runtime.tell(actor, message)
 
-    with store.commands(told):
+    with store.commands(told), listening.hearing(runtime):
         return feeding.run(runtime, clock, header.ts_start)
 
 
@@ -360,7 +388,7 @@ def _require_agreement(record: RunRecord, state: RunState) -> None:
 
 
 def _raise_failure(record: RunRecord, config: Config) -> None:
-    if record.failures and config.supervision.strategy == "stop":
+    if config.run.executions == "one" and record.failures and config.supervision.strategy == "stop":
         failed = record.failures[0]
         raise StrategyError(
             failed.strategy_id, failed.hook, failed.event, failed.error, failed.traceback

@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.ingest import Channel, Ingest
 from engine.config import Config
+from engine.domain.control_wire import ControlEvent
 from engine.domain.deliveries import (
     Delivery,
     FeedDown,
@@ -104,7 +105,10 @@ def open_feed(config: Config, instruments: Sequence[Instrument]) -> MarketFeed:
         from adapters.redis.feed import RedisFeed
 
         symbols = [each.symbol for each in instruments]
-        return RedisFeed(config.redis, channels=list(_topics(config, symbols)), symbols=symbols)
+        channels = list(_topics(config, symbols))
+        # Sessions that come and go do not end the market data of their symbols.
+        ends = config.run.executions == "one" or config.feed.time == "data"
+        return RedisFeed(config.redis, channels=channels, symbols=symbols if ends else ())
     from adapters.kafka.feed import KafkaFeed
 
     return KafkaFeed(config.kafka, topics=list(_topics(config, [])))
@@ -147,7 +151,7 @@ def build_ingest(
     instruments: Sequence[Instrument],
     state: FeedState,
     *,
-    strategy_id: str,
+    is_end: Callable[[ControlEvent], bool],
     clock: Clock,
     ended: Callable[[], None],
 ) -> CellSpec:
@@ -158,7 +162,7 @@ def build_ingest(
         instruments: what is traded.
         state: how far the feed has come; what the history of the run adds must be in it when the
             cell starts.
-        strategy_id: whose sessions matter.
+        is_end: tells whether the end of a session is that of its symbol.
         clock: moved with the data, if it moves so.
         ended: called when nothing more will come; from the cell's thread.
     """
@@ -182,7 +186,7 @@ def build_ingest(
             for topic, symbol in _topics(config, state.symbols).items()
         },
         state=state,
-        strategy_id=strategy_id,
+        is_end=is_end,
         core=whole_cell(CORE),
         gate=GATE,
         advance=clock.advance,

@@ -62,9 +62,9 @@ def test_the_view_adds_up_executions_and_timestamps_follow_changes(database: str
         for number, (total, won) in enumerate([(4, 1), (6, 4)]):
             connection.execute(
                 "INSERT INTO strategy_worker.strategy_executions (execution_id, strategy_id, "
-                "run_name, total_pnl, total_trades, winning_trades) "
-                "VALUES (gen_random_uuid(), %s, 'r', %s, %s, %s)",
-                [f"s{number}", "1.25", total, won],
+                "run_strategy_id, run_name, total_pnl, total_trades, winning_trades) "
+                "VALUES (gen_random_uuid(), %s, %s, 'r', %s, %s, %s)",
+                [f"s{number}", f"s{number}", "1.25", total, won],
             )
         connection.execute(
             "UPDATE strategy_worker.strategy_executions SET strategy_id = 'x', run_name = 'r', "

@@ -196,7 +196,8 @@ def test_no_setting_is_forgotten() -> None:
     elsewhere = {"profile", "data.paths"}  # what every other test of a run sets
     # A backtest has no such venue, store, pace or broker; tests/integration, tests/postgres and
     # tests/feeds prove these.
-    sections = ("oms_grpc.", "store.", "feed.", "venue.", "execution.", "run.name", "instruments",
+    sections = ("oms_grpc.", "store.", "feed.", "venue.", "execution.", "run.name",
+                    "run.executions", "instruments",
                 "redis.", "kafka.", "gateway.", "alpaca.", "safety.", "publish.")  # fmt: skip
     elsewhere |= {key for key in all_keys() if key.startswith(sections)}
     own = {f"risk.symbols.A.{name}" for name in SymbolLimits.__struct_fields__}

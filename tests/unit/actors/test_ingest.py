@@ -78,7 +78,7 @@ class Rig:
             "ingest",
             channels={"bars": Channel(reader, intake), "bars:A": Channel(reader, intake, "A")},
             state=self.state,
-            strategy_id="S",
+            is_end=lambda end: end.strategy_id in (None, "S"),
             core="core",
             gate="gate",
             advance=self.advanced.append,
