@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.domain.market import Bar, Quote, Trade
-from engine.domain.money import CASH_UNIT
+from engine.domain.money import CASH_UNIT, cash_units
 from engine.domain.orders import Side, TimeInForce
 from engine.domain.signals import Signal
 from engine.strategy.desk import Desk
@@ -409,6 +409,26 @@ class Strategy:
             if abs(units - projected) <= tolerance:
                 return None
         return desk.target(symbol, units, tag)
+
+    def target_value(
+        self, symbol: str, value: float, *, tag: str | None = None
+    ) -> OrderHandle | None:
+        """Bring the position to a value with one market order.
+
+        Args:
+            symbol: instrument.
+            value: in currency at the latest price, negative for a short position; the quantity
+                is rounded towards zero to whole lots.
+            tag: your own word for it.
+
+        Returns:
+            The order, None when nothing needs to be done.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
+        desk = self._desk
+        return desk.target(symbol, desk.value_units(symbol, cash_units(value)), tag)
 
     def signal(
         self, symbol: str, *, score: float = 1.0, signal: bool = True, **extra: float | int | str

@@ -306,17 +306,22 @@ class Desk:
         """
         if not math.isfinite(share):
             raise ValueError(f"a share of equity must be a finite number, not {share!r}")
-        instrument = self.instrument(symbol)
-        last = self.last(symbol)
+        self.instrument(symbol)
         equity = self.equity_units()
-        if last is None or last.last_px <= 0 or equity <= 0:
+        if equity <= 0:
             return 0
-        factor, divisor = instrument.cash_scale()
         if abs(share) > SHARE_MAX:
             raise ValueError(f"a share of equity is at most {SHARE_MAX:g}, not {share!r}")
-        cash = round(equity * abs(share))
-        lots: int = cash * divisor // (last.last_px * factor * instrument.lot_size)
-        return lots * instrument.lot_size * (1 if share > 0 else -1)
+        return self.value_units(symbol, round(equity * share))
+
+    def value_units(self, symbol: str, cash: int) -> int:
+        """Size a signed value in cash units at the latest price: towards zero, in lots."""
+        instrument, last = self.instrument(symbol), self.last(symbol)
+        if last is None or last.last_px <= 0:
+            return 0
+        factor, divisor = instrument.cash_scale()
+        lots: int = abs(cash) * divisor // (last.last_px * factor * instrument.lot_size)
+        return lots * instrument.lot_size * (1 if cash > 0 else -1)
 
     def equity_units(self) -> int:
         """Give cash plus the value of this strategy's positions, in cash units."""
