@@ -136,9 +136,15 @@ class Running:
     all: ClassVar[list[Running]] = []
 
     def __init__(
-        self, database: str, broker: dict[str, Any], *, crash: str = "", **settings: Any
+        self,
+        database: str,
+        broker: dict[str, Any],
+        *,
+        strategy: str = STRATEGY,
+        crash: str = "",
+        **settings: Any,
     ) -> None:
-        command = [str(ENGINE), "run", STRATEGY, "--profile", "paper", "--json"]
+        command = [str(ENGINE), "run", strategy, "--profile", "paper", "--json"]
         changes = {**COMMON, **broker, "store.timeout": 20, **settings}
         for key, value in changes.items():
             command += ["--set", f"{key}={json.dumps(value)}"]

@@ -12,9 +12,10 @@ import redis
 from psycopg.rows import dict_row
 
 from engine.naming import execution_id
+from engine.strategy.allocation import Allocation
 from engine.strategy.base import Strategy
 from tests.feeds.kafka import Kafka
-from tests.feeds.rig import Listening, row, wait_listener, wait_row
+from tests.feeds.rig import KILLED, Listening, Running, row, wait_listener, wait_row
 from tests.feeds.servers import wait_until
 from tests.feeds.test_kafka_feed import send as send_kafka
 from tests.feeds.test_redis_feed import CONTROL, bar
@@ -48,17 +49,12 @@ RUN: dict[str, Any] = {
 _numbers = itertools.count(1)
 
 
-class Basket(Strategy):
-    """Buys its shares of its capital once."""
-
-    allocation: dict[str, float] = {}
-    initial_capital: float = 10_000.0
-    share: float = 0.25
+class Once(Strategy):
+    """Buys a quarter of 10,000 once, on the symbol that it has."""
 
     def on_bar(self, bar: Any) -> None:
         if not self.position(bar.symbol) and not self.orders:
-            share = self.allocation.get(bar.symbol, self.share)
-            self.buy(bar.symbol, int(share * self.initial_capital / bar.close))
+            self.buy(bar.symbol, int(2_500 / bar.close))
 
 
 def approve(**changes: Any) -> bytes:
@@ -102,7 +98,7 @@ def test_an_approved_strategy_begins_trades_and_ends_with_the_run(
     database: str, kafka: Kafka
 ) -> None:
     broker, market, approved = kafka_run(kafka)
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Allocation)
     send_kafka(kafka, approved, (STRATEGY, approve()))
     send_kafka(kafka, market, ("IBM", bar(1)))
     wait_row(database, COUNT, lambda found: found[0] == 1)
@@ -129,7 +125,7 @@ def test_a_message_without_content_ends_a_strategy_and_closes_its_positions(
     database: str, kafka: Kafka
 ) -> None:
     broker, market, approved = kafka_run(kafka)
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Allocation)
     send_kafka(kafka, approved, (STRATEGY, approve()))
     send_kafka(kafka, market, ("IBM", bar(1)))
     wait_row(database, COUNT, lambda found: found[0] == 1)
@@ -164,7 +160,7 @@ def test_what_cannot_begin_is_told_and_blocks_nothing(database: str, kafka: Kafk
         name = f"strategy.{part}.x{next(_numbers)}"
         kafka.create(name, 1)
         broker[f"kafka.topics.{part}"] = name
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Allocation)
     elsewhere = {**APPROVED["config"], "symbols": ["MSFT"], "allocation": {"MSFT": 1}}
     send_kafka(
         kafka,
@@ -197,27 +193,28 @@ def test_what_cannot_begin_is_told_and_blocks_nothing(database: str, kafka: Kafk
 @pytest.mark.req("D15", "R104")
 def test_a_person_stops_one_strategy(database: str, redis_at: str) -> None:
     broker = {**RUN, **redis_broker(redis_at), "run.executions": "redis"}
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Once)
     wait_listener(redis_at, "market_data:IBM")
     subscribe = session("subscribe", "IBM")
     with redis.Redis.from_url(redis_at) as client:
         wait_until(lambda: client.pubsub_numsub(CONTROL)[0][1] == 2, "both listeners")
     send_redis(redis_at, subscribe, ("market_data:IBM", bar(1)))
     wait_row(database, COUNT, lambda found: found[0] == 1)
-    send_redis(redis_at, ("market_data:IBM", bar(2)))
+    # The first bar may have come before the session: two connections, no order between them.
+    send_redis(redis_at, ("market_data:IBM", bar(2)), ("market_data:IBM", bar(3)))
     wait_row(database, HELD, lambda found: found[0] == 25)
     code, _, errors = command(database, "stop", "nobody")
     assert code == 2
-    assert "'nobody' is not at work in run 'worker'; there are: Basket/IBM" in errors
-    code, output, _ = command(database, "stop", "Basket/IBM", "--positions", "flatten")
+    assert "'nobody' is not at work in run 'worker'; there are: Once/IBM" in errors
+    code, output, _ = command(database, "stop", "Once/IBM", "--positions", "flatten")
     assert code == 0
-    assert output.startswith("stop-flatten of strategy Basket/IBM: run worker took it at 2")
+    assert output.startswith("stop-flatten of strategy Once/IBM: run worker took it at 2")
     wait_row(
         database,
         "SELECT count(*) FROM strategy_worker.execution_orders WHERE side = 'SELL'",
         lambda found: found[0] == 1,
     )
-    send_redis(redis_at, ("market_data:IBM", bar(3)))
+    send_redis(redis_at, ("market_data:IBM", bar(4)))
     wait_row(
         database,
         "SELECT status, positions FROM strategy_worker.strategy_executions",
@@ -229,6 +226,51 @@ def test_a_person_stops_one_strategy(database: str, redis_at: str) -> None:
     run.wait()
 
 
+@pytest.mark.req("P2", "P21", "R182", "D17")
+@pytest.mark.parametrize("crash", ["", "store.in_transaction:2", "store.committed:2"])
+def test_a_kill_begins_nothing_twice_and_forgets_nothing(
+    database: str, kafka: Kafka, crash: str
+) -> None:
+    broker, market, approved = kafka_run(kafka)
+    run = Running(database, broker, strategy="allocation", crash=crash)
+    # Both together may hold no more of IBM than the account's limit, 30 %.
+    small = {**APPROVED["config"], "allocation": {"IBM": 0.04}}
+    send_kafka(kafka, approved, (STRATEGY, approve()), ("9", approve(strategy_id=9, config=small)))
+    send_kafka(kafka, market, ("IBM", bar(1)))
+    if crash:
+        assert run.wait()[0] == KILLED
+        run = Running(database, broker, strategy="allocation")
+    wait_row(database, COUNT, lambda found: found[0] == 2)
+    send_kafka(kafka, market, ("IBM", bar(2)), ("IBM", bar(3)))
+    wait_row(
+        database,
+        "SELECT count(*) FROM strategy_worker.execution_fills",
+        lambda found: found[0] == 2,
+    )
+    run.stop()
+    again = Running(database, broker, strategy="allocation")
+    send_kafka(kafka, approved, (STRATEGY, approve()), (STRATEGY, None))
+    wait_row(
+        database,
+        "SELECT count(*) FROM strategy_worker.execution_orders WHERE side = 'SELL'",
+        lambda found: found[0] == 1,
+    )
+    send_kafka(kafka, market, ("IBM", bar(4)), *ENDS)
+    code, _, errors = again.wait()
+    assert code == 0, errors
+    found = {each["strategy_id"]: each for each in executions(database)}
+    assert {name: each["status"] for name, each in found.items()} == {
+        STRATEGY: "stopped",
+        "9": "completed",
+    }
+    assert found[STRATEGY]["positions"] == {}
+    assert found["9"]["positions"]["IBM"]["quantity"] == "40"
+    orders = row(
+        database, "SELECT count(*), count(DISTINCT order_id) FROM strategy_worker.execution_orders"
+    )
+    assert orders == (3, 3)
+
+
 def session(action: str, symbol: str, **more: Any) -> tuple[str, bytes]:
     event = {"action": action, "symbol": symbol, "type": "stock", **more}
     return CONTROL, json.dumps(event).encode()
@@ -237,7 +279,7 @@ def session(action: str, symbol: str, **more: Any) -> tuple[str, bytes]:
 @pytest.mark.req("R5", "R10", "R11", "R12", "R15", "R16", "R17", "R20")
 def test_sessions_begin_and_end_by_the_control_channel(database: str, redis_at: str) -> None:
     broker = {**RUN, **redis_broker(redis_at), "run.executions": "redis"}
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Once)
     wait_listener(redis_at, "market_data:IBM")
     with redis.Redis.from_url(redis_at) as client:
         wait_until(lambda: client.pubsub_numsub(CONTROL)[0][1] == 2, "both listeners")
@@ -272,11 +314,11 @@ def test_sessions_that_are_active_when_the_run_begins(database: str, redis_at: s
     broker = {**RUN, **redis_broker(redis_at), "run.executions": "redis"}
     with redis.Redis.from_url(redis_at) as client:
         client.sadd("active_subscriptions:stock", "IBM", "OTHER")
-    run = Listening(database, broker, Basket)
+    run = Listening(database, broker, Once)
     wait_listener(redis_at, "market_data:IBM")
     send_redis(redis_at, ("market_data:IBM", bar(1)))
     wait_row(database, COUNT, lambda found: found[0] == 1)
     (execution,) = executions(database)
-    assert execution["run_strategy_id"] == "Basket/IBM"
+    assert execution["run_strategy_id"] == "Once/IBM"
     send_redis(redis_at, session("unsubscribe", "AAPL"), session("unsubscribe", "IBM"))
     run.wait()

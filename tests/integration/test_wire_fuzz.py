@@ -5,6 +5,7 @@ A few thousand each here; ``make test-deep`` makes a million in all, from a fres
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter
@@ -22,11 +23,13 @@ from adapters.http.calls import Answer, Call, Line
 from adapters.http.extended import ExtendedDialect as HttpExtendedDialect
 from adapters.http.plain import PlainDialect as HttpPlainDialect
 from adapters.http.writer import MalformedError, Writer
+from engine.domain.approved_wire import read_approved
 from engine.domain.control_wire import read_control
 from engine.domain.market_wire import RejectedError
 from engine.link.dialect import OrderTable, SentOrder, Unreadable
 from tests.integration.peers import INSTRUMENTS, NOW, SHARE
 from tests.integration.rig import make_order
+from tests.unit.domain.test_approved_wire import MESSAGE as APPROVED
 from tests.unit.domain.test_market_wire import BAR, QUOTE, TRADE, reader, text
 
 IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -57,6 +60,17 @@ def control() -> tuple[list[bytes], Handle]:
         return "used"
 
     return [b'{"action":"subscribe","symbol":"IBM","type":"stock","strategyId":"s"}'], handle
+
+
+def approvals() -> tuple[list[bytes], Handle]:
+    def handle(raw: bytes) -> str:
+        try:
+            read_approved(raw, refuse_unknown=False)
+        except RejectedError as error:
+            return error.code.name
+        return "used"
+
+    return [json.dumps(APPROVED).encode()], handle
 
 
 def table(name: Callable[[str], str]) -> OrderTable:
@@ -140,6 +154,7 @@ BOUNDARIES: dict[str, Callable[[], tuple[list[bytes], Handle]]] = {
     "trades": lambda: market("trade", TRADE),
     "quotes": lambda: market("quote", QUOTE),
     "control": control,
+    "approvals": approvals,
     "tetrad.oms.v1.OrderLink": grpc_extended,
     "order.OrderService": grpc_plain,
     "lines of a gateway": http_lines,
