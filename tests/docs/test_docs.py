@@ -51,6 +51,11 @@ NOT_RUN = {
     # tests/feeds runs these two, and takes them from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --symbols IBM \\",
     "    --set feed.kind=redis --set data.price_decimals=9",
+    # tests/feeds/test_executions.py runs these two, and takes them from the page.
+    "engine run allocation --profile paper --set run.name=worker --set run.executions=kafka \\",
+    '    --set feed.kind=kafka --set data.symbols=\'["AAPL", "MSFT", "GOOGL"]\'',
+    "engine run examples/strategies/sma_cross.py --profile paper --set run.name=worker \\",
+    "    --set run.executions=redis --set feed.kind=redis --symbols AAPL,IBM",
     "engine publish --to redis --data examples/data/IBM.parquet --set data.adjust=true",
 }
 FENCE = re.compile(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
+import subprocess
 from typing import Any
 
 import psycopg
@@ -15,7 +18,16 @@ from engine.naming import execution_id
 from engine.strategy.allocation import Allocation
 from engine.strategy.base import Strategy
 from tests.feeds.kafka import Kafka
-from tests.feeds.rig import KILLED, Listening, Running, row, wait_listener, wait_row
+from tests.feeds.rig import (
+    ENGINE,
+    EXAMPLES,
+    KILLED,
+    Listening,
+    Running,
+    row,
+    wait_listener,
+    wait_row,
+)
 from tests.feeds.servers import wait_until
 from tests.feeds.test_kafka_feed import send as send_kafka
 from tests.feeds.test_redis_feed import CONTROL, bar
@@ -322,3 +334,53 @@ def test_sessions_that_are_active_when_the_run_begins(database: str, redis_at: s
     assert execution["run_strategy_id"] == "Once/IBM"
     send_redis(redis_at, session("unsubscribe", "AAPL"), session("unsubscribe", "IBM"))
     run.wait()
+
+
+PAGE = EXAMPLES.parent.joinpath("docs", "executions.md").read_text("utf-8")
+
+
+def as_documented(word: str, database: str, **settings: str) -> subprocess.Popen[str]:
+    """Start the command of the page that has a word, as a user does."""
+    (text,) = (each for each in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if word in each)
+    command = text.replace("\\\n", " ").strip().removeprefix("engine")
+    more = " ".join(f"--set {key}={value}" for key, value in settings.items())
+    return subprocess.Popen(
+        f"exec {ENGINE} {command} --set store.timeout=20 {more}",
+        shell=True, cwd=EXAMPLES.parent, env={**os.environ, "DATABASE_URL": database},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_approvals_as_they_are_documented(database: str, kafka: Kafka) -> None:
+    broker, market, approved = kafka_run(kafka)
+    brokers = {key: value for key, value in broker.items() if key.startswith("kafka.")}
+    run = as_documented("run.executions=kafka", database, **brokers)
+    try:
+        (message,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+        send_kafka(kafka, approved, ("x", message.encode()))
+        send_kafka(kafka, market, ("AAPL", bar(1, "AAPL")))
+        wait_row(database, COUNT, lambda found: found[0] == 1)
+        (execution,) = executions(database)
+        assert execution["config"] == json.loads(message)["config"]
+        send_kafka(kafka, market, *((symbol, None) for symbol in ("AAPL", "MSFT", "GOOGL")))
+        assert run.wait(60) == 0
+    finally:
+        run.kill()
+        run.communicate()
+
+
+def test_sessions_as_they_are_documented(database: str, redis_at: str) -> None:
+    run = as_documented("run.executions=redis", database, **{"redis.url": redis_at})
+    try:
+        with redis.Redis.from_url(redis_at) as client:
+            wait_until(lambda: client.pubsub_numsub(CONTROL)[0][1] == 2, "both listeners")
+        (message,) = re.findall(r"`(\{\"action.*?\})`", PAGE, re.DOTALL)
+        send_redis(redis_at, (CONTROL, " ".join(message.split()).encode()))
+        send_redis(redis_at, ("market_data:IBM", bar(1)))
+        wait_row(database, COUNT, lambda found: found[0] == 1)
+        assert executions(database)[0]["run_strategy_id"] == "s1/IBM"
+        send_redis(redis_at, session("unsubscribe", "AAPL"), session("unsubscribe", "IBM"))
+        assert run.wait(60) == 0
+    finally:
+        run.kill()
+        run.communicate()
