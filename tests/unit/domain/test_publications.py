@@ -27,6 +27,7 @@ from engine.domain.events import (
     Severity,
     StrategyFailed,
 )
+from engine.domain.executions import ExecutionBegan, ExecutionEnded
 from engine.domain.instruments import Instrument
 from engine.domain.orders import Liquidity, Order, OrderType, Side
 from engine.domain.publications import (
@@ -254,15 +255,69 @@ def test_an_order_id_that_comes_twice_says_nothing_about_the_first() -> None:
     assert [msgspec.json.decode(each.content)["status"] for each in lines] == ["PENDING"]
 
 
+def began(number: int, ts: int) -> ExecutionBegan:
+    return ExecutionBegan(
+        execution_id=f"x{number}", strategy_id="T", wire_id=7, user_id=None, symbols=("AAPL",),
+        config="{}", ts_event=ts,
+    )  # fmt: skip
+
+
+def theirs(number: int, ts: int) -> OrderApproved:
+    given = Order(f"T{number}", "T", "AAPL", Side.BUY, OrderType.MARKET, 5, ts)
+    return OrderApproved(given, verdict(given))
+
+
+def ended(ts: int) -> ExecutionEnded:
+    return ExecutionEnded(
+        execution_id="x1", strategy_id="T", status="stopped", reason="REVOKED", is_flat=True,
+        ts_event=ts,
+    )  # fmt: skip
+
+
+@pytest.mark.req("R87")
+def test_an_execution_that_begins_at_work_is_told_with_its_own_ids() -> None:
+    made = announcer()
+    made.market(T0)
+    made.market(T0 + SECOND)
+    later = T0 + 5 * SECOND
+    made.take([began(1, later), theirs(1, later)])
+    made.settle()
+    lines = [msgspec.json.decode(each.content) for each in made.drain()]
+    assert [line["type"] for line in lines] == ["strategy.execution.started"]
+    made.market(later + 1)
+    made.settle()
+    started, order_told = made.drain()
+    assert started.key == "7"
+    found = msgspec.json.decode(started.content)
+    assert (found["execution_id"], found["strategy_id"], found["user_id"]) == ("x1", 7, None)
+    assert found["timestamp"] == "2024-01-01T00:00:05Z"
+    assert [each["quantity"] for each in found["initial_orders"]] == [5]
+    assert msgspec.json.decode(order_told.content)["order_id"] == "T1"
+    made.take([ended(later + SECOND)])
+    (stopped,) = made.drain()
+    assert msgspec.json.decode(stopped.content) == {
+        "type": "strategy.execution.stopped", "execution_id": "x1", "strategy_id": 7,
+        "user_id": None, "timestamp": "2024-01-01T00:00:06Z", "status": "stopped",
+        "reason": "REVOKED", "is_flat": True,
+    }  # fmt: skip
+    made.end()
+    (completed,) = made.drain()
+    assert completed.key == STRATEGY
+
+
 def moments(draw: Callable[..., Any]) -> list[tuple[int, list[Any]]]:
     """Draw what happens at some times, the first of which may come more than once."""
-    found, number = [], 0
+    found, number, begun = [], 0, 0
     for step in draw(st.lists(st.integers(0, 2), min_size=1, max_size=8)):
         ts = T0 + step if not found else found[-1][0] + step
         events: list[Any] = []
-        for kind in draw(st.lists(st.sampled_from("orf"), max_size=3)):
+        for kind in draw(st.lists(st.sampled_from("orfbe"), max_size=3)):
             number += kind == "o"
-            if kind == "o":
+            if kind in "be":
+                # Odd: the other strategy is at work.
+                begun += 1
+                events += [began(begun, ts), theirs(begun, ts)] if begun % 2 else [ended(ts)]
+            elif kind == "o":
                 events += [approved(number, ts), OrderAccepted(f"o{number}", "v", ts)]
             elif kind == "r":
                 events.append(risk(ts))
