@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from engine.cli_db import db
+from engine.cli_doctor import doctor
 from engine.cli_feed import dead_letters, publish
 from engine.cli_gateway import gateway
 from engine.cli_oms import oms
@@ -61,6 +62,7 @@ app.command(oms)
 app.command(gateway)
 app.command(publish)
 app.command(dead_letters)
+app.command(doctor)
 for _command in (halt, reduce, resume, flatten, stop):
     app.command(_command)
 StrategyName = Annotated[str, Parameter(help=_REFERENCE)]

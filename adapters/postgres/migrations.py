@@ -13,7 +13,7 @@ import psycopg
 
 from engine.errors import ConfigError
 
-__all__ = ["Migration", "migrate", "migrations"]
+__all__ = ["SCHEMA", "Migration", "migrate", "migrations", "missing"]
 
 SCHEMA = "strategy_worker"
 _LOCK = 0x7E7AD  # any number, the same in every engine: one migrates at a time
@@ -66,7 +66,7 @@ def migrate(
     """
     wanted = migrations() if files is None else files
     # Looked at first: a user who may only use the schema need not be able to create it.
-    if _is_current(connection, wanted):
+    if not missing(connection, wanted):
         return []
     try:
         with connection.transaction():
@@ -85,13 +85,22 @@ def migrate(
         ) from error
 
 
-def _is_current(connection: psycopg.Connection, wanted: Sequence[Migration]) -> bool:
+def missing(
+    connection: psycopg.Connection, files: Sequence[Migration] | None = None
+) -> list[Migration]:
+    """Give the files that have not been applied.
+
+    Raises:
+        ConfigError: the schema is of a newer engine, or a file was changed after it had been
+            applied.
+    """
+    wanted = migrations() if files is None else files
     row = connection.execute("SELECT to_regclass(%s)", [f"{SCHEMA}.schema_migrations"]).fetchone()
     if row is None or row[0] is None:
-        return False
+        return list(wanted)
     there = _there(connection)
     _compare(there, wanted)
-    return all(file.version in there for file in wanted)
+    return [file for file in wanted if file.version not in there]
 
 
 def _apply(connection: psycopg.Connection, wanted: Sequence[Migration]) -> list[Migration]:
