@@ -85,6 +85,12 @@ class Ledger(Actor):
         """Cash of the account, in cash units."""
         return self._cash.balance
 
+    @property
+    def held(self) -> dict[tuple[str, str], int]:
+        """Signed quantities that are not zero, by strategy and symbol; for any thread."""
+        holdings = list(self._holdings.items())
+        return {key: holding.quantity for key, holding in holdings if holding.quantity}
+
     def position(self, strategy_id: str, symbol: str) -> tuple[int, int]:
         """Give ``(signed quantity, signed cost basis)`` of one strategy in one symbol."""
         holding = self._holdings.get((strategy_id, symbol))

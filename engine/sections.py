@@ -31,6 +31,7 @@ __all__ = [
     "RetryConfig",
     "RunConfig",
     "SafetyConfig",
+    "ShutdownConfig",
     "StoreConfig",
     "SupervisionConfig",
     "TlsConfig",
@@ -330,6 +331,20 @@ class SafetyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     market: Literal["live", "any"] = "any"
 
 
+class ShutdownConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a signal to stop (SIGTERM, Ctrl-C) does to a paper run.
+
+    Attributes:
+        positions: ``keep`` leaves off at once, with positions and orders as they are; ``flatten``
+            cancels every order and closes every position first. A second signal leaves off at
+            once.
+        timeout: seconds that closing may take; then the run leaves off with what is open.
+    """
+
+    positions: Literal["keep", "flatten"] = "keep"
+    timeout: Annotated[float, Meta(gt=0, le=3_600)] = 30.0
+
+
 class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done about an execution from time to time.
 
@@ -472,6 +487,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     venue: VenueConfig = VenueConfig()
     execution: ExecutionConfig = ExecutionConfig()
     safety: SafetyConfig = SafetyConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()
     report: ReportConfig = ReportConfig()
     oms_grpc: OmsGrpcConfig = OmsGrpcConfig()
     gateway: GatewayConfig = GatewayConfig()

@@ -19,7 +19,7 @@ __all__ = ["header_of", "require_same"]
 # What may differ from one start of a run to the next: none of it changes what the run does.
 _FREE = (
     "store", "feed", "report", "execution", "oms_grpc", "gateway", "alpaca", "redis", "kafka",
-    "safety", "publish",
+    "safety", "shutdown", "publish",
 )  # fmt: skip
 _FREE_OF_RUN = ("latch", "chunk_rows")
 

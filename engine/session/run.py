@@ -43,6 +43,7 @@ from engine.session.feeding import Feeding, feeding_of
 from engine.session.header import header_of, require_same
 from engine.session.listening import Listening
 from engine.session.outage import Outage, reducing
+from engine.session.shutdown import Shutdown
 from engine.session.telling import Crier, Going, KeptJournal
 from engine.strategy.base import Strategy
 from engine.wiring import GATE, build_core, host_name, new_record, routes
@@ -271,8 +272,12 @@ def _run(
         going(Going(header.name, feeding.recovered, feeding.total, state.completed))
         if is_careful and not state.completed:
             runtime.tell(GATE, reducing(clock.now()))
-        if state.completed or not _carry(feeding, listening, runtime, clock, header, store):
+        shutdown = Shutdown(config.shutdown, runtime, core, clock, alarm)
+        if state.completed or not _carry(
+            feeding, listening, runtime, clock, header, store, shutdown
+        ):
             _finish(runtime, closing=False)
+            shutdown.take_its_way()
             return
         if not simulated:
             _settle(runtime, core, clock)
@@ -316,6 +321,7 @@ def _carry(
     clock: Clock,
     header: RunHeader,
     store: RunStore,
+    shutdown: Shutdown,
 ) -> bool:
     """Feed the run, and hear what people tell it; True when nothing more comes."""
 
@@ -326,7 +332,7 @@ def _carry(
         with suppress(EngineHaltedError):  # nobody is left to be told
             runtime.tell(actor, message)
 
-    with store.commands(told), listening.hearing(runtime):
+    with store.commands(told), listening.hearing(runtime), shutdown:
         return feeding.run(runtime, clock, header.ts_start)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.archivist import REQUESTS, Archivist
+from actors.ledger import Ledger
 from actors.order_router import OrderRouter
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
@@ -48,6 +49,7 @@ __all__ = [
     "build_runtime",
     "migrate_store",
     "new_tape",
+    "open_business",
     "open_store",
     "reach_database",
     "run_latch",
@@ -234,6 +236,19 @@ def unsettled(core: Sequence[Actor]) -> list[str]:
     return [
         order_id for order_id, record in list(router.orders.items()) if record.status in waiting
     ]
+
+
+def open_business(core: Sequence[Actor]) -> list[str]:
+    """Name the positions and orders that are open; for any thread."""
+    ledger = next(actor for actor in core if isinstance(actor, Ledger))
+    router = next(actor for actor in core if isinstance(actor, OrderRouter))
+    held = [f"the position of {strategy} in {symbol}" for strategy, symbol in ledger.held]
+    working = [
+        f"order {order_id}"
+        for order_id, record in list(router.orders.items())
+        if record.status in _OPEN
+    ]
+    return held + working
 
 
 def ask_for_the_last_time(runtime: PykkaRuntime, timeout_s: float) -> None:

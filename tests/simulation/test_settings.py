@@ -196,9 +196,11 @@ def test_no_setting_is_forgotten() -> None:
     elsewhere = {"profile", "data.paths"}  # what every other test of a run sets
     # A backtest has no such venue, store, pace or broker; tests/integration, tests/postgres and
     # tests/feeds prove these.
-    sections = ("oms_grpc.", "store.", "feed.", "venue.", "execution.", "run.name",
-                    "run.executions", "instruments",
-                "redis.", "kafka.", "gateway.", "alpaca.", "safety.", "publish.")  # fmt: skip
+    sections = (
+        "oms_grpc.", "store.", "feed.", "venue.", "execution.", "run.name", "run.executions",
+        "instruments", "redis.", "kafka.", "gateway.", "alpaca.", "safety.", "shutdown.",
+        "publish.",
+    )  # fmt: skip
     elsewhere |= {key for key in all_keys() if key.startswith(sections)}
     own = {f"risk.symbols.A.{name}" for name in SymbolLimits.__struct_fields__}
     assert set(CHANGES) | set(SAME_RESULTS) == (set(all_keys()) | own) - elsewhere
