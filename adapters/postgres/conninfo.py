@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.errors import ConfigError
 
-__all__ = ["is_encrypted", "with_password"]
+__all__ = ["is_encrypted", "secrets_of", "with_password"]
 
 
 def is_encrypted(conninfo: str) -> bool:
@@ -31,6 +31,17 @@ def with_password(conninfo: str, password: str | None) -> str:
     if password is None or said.get("password"):
         return conninfo
     return make_conninfo(conninfo, password=password)
+
+
+def secrets_of(conninfo: str) -> tuple[list[str], frozenset[str]]:
+    """Give what nobody may be shown of a connection string, and what everybody may.
+
+    Raises:
+        ConfigError: it is no connection string.
+    """
+    said = {name: str(value) for name, value in _parts(conninfo).items() if value}
+    secret = [said.pop(name) for name in ("password", "sslpassword") if name in said]
+    return secret, frozenset(said.values())
 
 
 def _parts(conninfo: str) -> dict[str, object]:

@@ -1,102 +1,238 @@
-"""A look at a PostgreSQL server: whether runs can be kept there."""
+"""Whether a PostgreSQL server can keep runs."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, LiteralString
+from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from adapters.postgres.connection import connect, said
-from adapters.postgres.migrations import SCHEMA, migrations, missing
-from adapters.postgres.watch import Watch
-from engine.domain.findings import Finding, ok, problem, warning
+from adapters.postgres.connection import connection_options, said
+from adapters.postgres.embedded import EmbeddedPostgres
+from adapters.postgres.migrations import SCHEMA, pending
+from engine.domain.findings import Finding, fine, problem, silence, warning
 from engine.errors import ConfigError, StoreError
 
-__all__ = ["examine"]
+__all__ = ["examine_embedded", "examine_server"]
 
-SUBJECT = "postgresql"
-OLDEST = 150_000
-CLOCK_S = 1.0
-"""How far two clocks may be apart before it is worth a word, seconds."""
-_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
-_RIGHTS: LiteralString = """
-SELECT has_database_privilege(current_database(), 'CREATE'),
-    to_regclass('strategy_worker.journal') IS NULL
-    OR (has_table_privilege('strategy_worker.journal', 'SELECT')
-        AND has_table_privilege('strategy_worker.journal', 'INSERT'))"""
+NAME = "PostgreSQL"
+_OLDEST = 15
+_CLOCK_S = 1.0
+_LOSING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_WAIT = ("starting up", "shutting down", "too many clients", "remaining connection slots")
 
 
-def examine(conninfo: str, *, timeout_s: float) -> Iterator[Finding]:
-    """Look at a server; nothing is changed there.
+def examine_server(conninfo: str, *, timeout_s: float) -> Iterator[Finding]:
+    """Look at a server as the engine would use it; nothing is changed there.
 
     Args:
-        conninfo: a URL or a libpq connection string.
-        timeout_s: how long connecting and any one question may take, seconds.
+        conninfo: a connection string; its password is not shown.
+        timeout_s: longest that connecting (2 s at least) and each statement may take, seconds.
     """
+    where = _where(conninfo)
     try:
-        with connect(conninfo, timeout_s=timeout_s) as connection:
-            watch = Watch(connection, timeout_s=1.5 * timeout_s)
-            try:
-                with watch.waiting():
-                    found = list(_examine(connection))
-            finally:
-                watch.close()
-        yield from found
-    except (StoreError, psycopg.Error) as error:
-        text = said(error) if isinstance(error, psycopg.Error) else str(error)
-        advice = "start it, or correct store.url, DATABASE_URL or DB_PASSWORD"
-        yield problem(SUBJECT, text.partition("; is it running")[0], advice, is_silent=True)
-
-
-def _examine(connection: psycopg.Connection) -> Iterator[Finding]:
-    info = connection.info
-    version = f"PostgreSQL {info.server_version // 10_000}.{info.server_version % 10_000}"
-    where = f"{version} at {info.host}, user {info.user}, database {info.dbname}"
-    if info.server_version < OLDEST:
-        yield problem(SUBJECT, where, "use PostgreSQL 15 or newer")
-    else:
-        yield ok(SUBJECT, where)
-    for name in _DURABLE:
-        value = _value(connection, "SELECT current_setting(%s)", name)
-        if value in ("off", "local"):
+        connection = psycopg.connect(conninfo, **connection_options(timeout_s))
+    except psycopg.Error as error:
+        yield _refused(where, said(error))
+        return
+    with connection:
+        try:
+            yield fine(NAME, f"answers at {where}")
+            yield _version(connection)
+            yield from _durability(connection)
+            yield _encryption(connection)
+            yield _clock(connection)
+            yield from _schema(connection)
+        except psycopg.errors.InsufficientPrivilege as error:
             yield problem(
-                SUBJECT, f"{name} = {value}: what it confirms could be lost", f"set {name} = on"
+                f"{NAME} rights", said(error), f"grant this user the use of schema {SCHEMA}"
             )
-    yield from _schema(connection)
-    apart = _value(connection, "SELECT extract(epoch FROM clock_timestamp())::float8") - time.time()
-    if abs(apart) > CLOCK_S:
-        yield warning(
-            SUBJECT, f"its clock is {apart:+.1f} s from this machine's", "keep both by NTP"
+        except psycopg.Error as error:
+            yield silence(NAME, f"fell silent at {where}: {said(error)}", "look at its log")
+
+
+def examine_embedded(
+    folder: Path, *, start_timeout_s: float, timeout_s: float
+) -> Iterator[Finding]:
+    """See whether a server of our own can run, over its folder where it has one already.
+
+    A folder that is not there yet is not made: a server is started aside and removed again.
+    """
+    at_work = EmbeddedPostgres(folder, timeout_s=start_timeout_s).find()
+    if at_work is not None:
+        yield fine(f"{NAME} embedded", f"an engine at work has its server in {folder}")
+        yield from examine_server(at_work, timeout_s=timeout_s)
+        return
+    if (folder / "postgres").exists():
+        yield from _start(folder, folder, start_timeout_s, timeout_s)
+        return
+    try:
+        folders = (folder.absolute(), *folder.absolute().parents)
+        parent = next(each for each in folders if each.exists())
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent) as aside:
+            yield from _start(Path(aside), folder, start_timeout_s, timeout_s)
+    except OSError as error:
+        yield problem(
+            f"{NAME} embedded",
+            f"{folder} cannot be used: {error.strerror or error}",
+            "give another folder with store.folder, or a server with store.url",
         )
+
+
+def _start(
+    folder: Path, named: Path, start_timeout_s: float, timeout_s: float
+) -> Iterator[Finding]:
+    embedded = EmbeddedPostgres(folder, timeout_s=start_timeout_s)
+    try:
+        conninfo = embedded.start()
+        is_new = "" if folder == named else " (not there yet; the first run makes it)"
+        yield fine(f"{NAME} embedded", f"starts in {named}{is_new}")
+        if folder == named:
+            yield from examine_server(conninfo, timeout_s=timeout_s)
+    except (ConfigError, StoreError) as error:
+        found, _, advice = str(error).partition(": ")
+        yield problem(f"{NAME} embedded", found, advice or "give a server with store.url")
+    finally:
+        embedded.stop()
+
+
+def _where(conninfo: str) -> str:
+    parts = conninfo_to_dict(conninfo)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    return f"{host}:{parts.get('port') or 5432}, database {parts.get('dbname') or '(default)'}"
+
+
+def _refused(where: str, words: str) -> Finding:
+    if "FATAL" not in words or any(each in words for each in _WAIT):
+        return silence(
+            NAME,
+            f"does not answer at {where}: {words}",
+            "start it, or correct store.url (DATABASE_URL)",
+        )
+    if "password" in words:
+        advice = "correct the password: DB_PASSWORD, store.password or the one in store.url"
+    elif "does not exist" in words:
+        advice = "create it there, or name another in store.url (DATABASE_URL)"
+    else:
+        advice = "let this user in at the server (pg_hba.conf), or correct store.url"
+    return problem(NAME, f"refuses us at {where}: {words}", advice)
+
+
+def _version(connection: psycopg.Connection) -> Finding:
+    version = connection.info.server_version
+    text = f"{version // 10_000}.{version % 10_000}"
+    if version // 10_000 >= _OLDEST:
+        return fine(f"{NAME} version", text)
+    return problem(f"{NAME} version", text, f"use PostgreSQL {_OLDEST} or later")
+
+
+def _durability(connection: psycopg.Connection) -> Iterator[Finding]:
+    found = {name: _show(connection, name) for name in _LOSING}
+    lossy = [name for name, value in found.items() if value == _LOSING[name]]
+    for name in lossy:
+        yield warning(
+            f"{NAME} {name}",
+            "off: what the engine was told is kept can be lost with the server's power",
+            f"set {name} = on at the server",
+        )
+    if not lossy:
+        said_all = ", ".join(f"{name} {value}" for name, value in found.items())
+        yield fine(f"{NAME} durability", said_all)
+
+
+def _show(connection: psycopg.Connection, name: str) -> str:
+    return str(_one(connection, "SELECT current_setting(%s)", name))
+
+
+def _one(connection: psycopg.Connection, query: str, *values: object) -> object:
+    row = connection.execute(query.encode(), values).fetchone()
+    return None if row is None else row[0]
+
+
+def _encryption(connection: psycopg.Connection) -> Finding:
+    what = f"{NAME} encryption"
+    if connection.pgconn.ssl_in_use:
+        return fine(what, "TLS")
+    host = connection.info.host
+    if host.startswith(("/", "@")):
+        return fine(what, "a socket of this machine; nothing goes over a network")
+    if host in {"localhost", "127.0.0.1", "::1"}:
+        return fine(what, "none, and the server is on this machine")
+    return warning(what, "none", "add sslmode=verify-full to store.url")
+
+
+def _clock(connection: psycopg.Connection) -> Finding:
+    before = time.time()
+    row = _one(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
+    after = time.time()
+    ahead = float(str(row)) - (before + after) / 2
+    # What the question itself took cannot be told from a clock that differs.
+    return _clock_finding(ahead, (after - before) / 2)
+
+
+def _clock_finding(ahead_s: float, error_s: float) -> Finding:
+    if abs(ahead_s) <= _CLOCK_S + error_s:
+        return fine(f"{NAME} clock", f"{ahead_s:+.3f} s from this machine")
+    return warning(
+        f"{NAME} clock",
+        f"{ahead_s:+.1f} s from this machine",
+        "set both clocks by NTP: times in the database will not match those of the run",
+    )
 
 
 def _schema(connection: psycopg.Connection) -> Iterator[Finding]:
-    may_create, may_write = connection.execute(_RIGHTS).fetchone() or (False, False)
+    what = f"{NAME} schema"
     try:
-        files = missing(connection)
+        missing = pending(connection)
     except ConfigError as error:
-        yield problem(SUBJECT, str(error), "see there")
+        found, _, advice = str(error).partition(": ")
+        yield problem(what, found, advice)
         return
-    subject = f"{SUBJECT} schema"
-    if not files:
-        yield ok(subject, f"{SCHEMA} is up to date, at {migrations()[-1].name}")
-    elif may_create:
-        count = len(files)
-        yield ok(subject, f"{count} migrations are missing; a run applies them when it starts")
+    is_there = _one(connection, "SELECT to_regnamespace(%s)", SCHEMA) is not None
+    if missing:
+        names = f"{missing[0].name} to {missing[-1].name}" if missing[1:] else missing[0].name
+        state = "is older than this engine" if is_there else "is not there yet"
+        yield warning(
+            what,
+            f"{SCHEMA} {state}: {len(missing)} migrations to apply, {names}",
+            "run engine db migrate; a run would do it by itself",
+        )
+        yield _may_migrate(connection, is_there)
     else:
-        yield problem(
-            subject,
-            f"{len(files)} migrations are missing, and this user may not create",
-            "let a user that may run: engine db migrate",
-        )
-    if not may_write:
-        yield problem(
-            subject, "this user may not write the journal", f"grant it the tables of {SCHEMA}"
-        )
+        yield fine(what, f"{SCHEMA} is up to date")
+        yield _may_write(connection)
 
 
-def _value(connection: psycopg.Connection, query: LiteralString, *values: Any) -> Any:
-    row = connection.execute(query, values).fetchone()
-    return None if row is None else row[0]
+def _may_migrate(connection: psycopg.Connection, is_there: bool) -> Finding:
+    what = f"{NAME} rights"
+    if is_there:
+        query = "SELECT has_schema_privilege(%s, 'CREATE')"
+        may = _one(connection, query, SCHEMA)
+    else:
+        may = _one(connection, "SELECT has_database_privilege(current_database(), 'CREATE')")
+    if may:
+        return fine(what, "may create tables")
+    return problem(
+        what, "may not create tables", "let a user that may run engine db migrate, or grant CREATE"
+    )
+
+
+def _may_write(connection: psycopg.Connection) -> Finding:
+    what = f"{NAME} rights"
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) "
+        "AND relkind = 'r' AND relname <> 'schema_migrations' AND NOT ("
+        "has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')) ORDER BY 1",
+        [SCHEMA],
+    ).fetchall()
+    if not rows:
+        return fine(what, "may read and insert")
+    names = ", ".join(str(row[0]) for row in rows)
+    return problem(
+        what,
+        f"may not read and insert: {names}",
+        f"grant SELECT, INSERT, UPDATE, DELETE on all tables of schema {SCHEMA} to this user",
+    )

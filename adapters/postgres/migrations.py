@@ -13,7 +13,7 @@ import psycopg
 
 from engine.errors import ConfigError
 
-__all__ = ["SCHEMA", "Migration", "migrate", "migrations", "missing"]
+__all__ = ["SCHEMA", "Migration", "migrate", "migrations", "pending"]
 
 SCHEMA = "strategy_worker"
 _LOCK = 0x7E7AD  # any number, the same in every engine: one migrates at a time
@@ -66,7 +66,7 @@ def migrate(
     """
     wanted = migrations() if files is None else files
     # Looked at first: a user who may only use the schema need not be able to create it.
-    if not missing(connection, wanted):
+    if not pending(connection, wanted):
         return []
     try:
         with connection.transaction():
@@ -85,10 +85,10 @@ def migrate(
         ) from error
 
 
-def missing(
+def pending(
     connection: psycopg.Connection, files: Sequence[Migration] | None = None
 ) -> list[Migration]:
-    """Give the files that have not been applied.
+    """Give what :func:`migrate` would apply; nothing is changed.
 
     Raises:
         ConfigError: the schema is of a newer engine, or a file was changed after it had been

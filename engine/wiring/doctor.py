@@ -1,195 +1,229 @@
-"""A look at everything that a profile needs around it, one peer after another."""
+"""Every peer that a profile names, looked at side by side, each with a limit to its time."""
 
 from __future__ import annotations
 
-import os
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from adapters.postgres.conninfo import with_password
-from adapters.postgres.doctor import examine as examine_postgres
-from adapters.postgres.embedded import EmbeddedPostgres
+import msgspec
+
+from adapters.files.doctor import examine_data, examine_latch
+from adapters.postgres.conninfo import secrets_of, with_password
 from engine.config import Config
-from engine.domain.events import VenueDown, VenueUp
-from engine.domain.findings import Finding, ok, problem
-from engine.errors import TetradError
-from engine.ports import VenueLink
-from engine.runtime.clock import WallClock
-from engine.wiring.core import open_history
-from engine.wiring.safety import require_safe
-from engine.wiring.session import LINK_CLOSE_S
+from engine.domain.findings import Finding, problem, silence
+from engine.errors import ConfigError, TetradError
+from engine.wiring.safety import lacking
 
 __all__ = ["examine"]
 
-VENUE_WAITS = 3.0
-"""How long a venue is waited for, in times of its own deadline."""
+_SPARE_S = 2.0
+_SECRET = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer\.config", re.IGNORECASE)
+_KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
+Examination = Callable[[], Iterable[Finding]]
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """Look at every peer and file of a profile; nothing is changed there.
+class _Case(NamedTuple):
+    """A peer, how it is looked at, and how many seconds that may take."""
 
-    Each look ends within the deadlines of the profile.
+    name: str
+    examination: Examination
+    limit_s: float
+
+
+def examine(config: Config, environment: Mapping[str, str]) -> list[Finding]:
+    """Look at everything a profile names; every password and key is left out of what is found.
+
+    Args:
+        config: the resolved profile.
+        environment: where the keys of Alpaca are.
     """
-    yield from _safety(config)
-    yield from _store(config)
-    yield from _data(config)
-    if "redis" in (config.feed.kind, config.run.executions):
-        from adapters.redis.doctor import examine as examine_redis
+    rules = [_rule(each) for each in _lacking(config)]
+    cases = list(_cases(config, environment))
+    found: list[list[Finding]] = [[] for _ in cases]
+    threads = [
+        threading.Thread(target=_look, args=(case, into), name=f"doctor-{case.name}", daemon=True)
+        for case, into in zip(cases, found, strict=True)
+    ]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    findings = list(rules)
+    for case, thread, into in zip(cases, threads, found, strict=True):
+        thread.join(max(0.0, started + case.limit_s - time.monotonic()))
+        is_over = not thread.is_alive()
+        findings += into
+        if not is_over:
+            findings.append(_late(case))
+    hide = _hiding(_secrets(config, environment))
+    return [
+        msgspec.structs.replace(each, found=hide(each.found), advice=hide(each.advice))
+        for each in findings
+    ]
 
-        yield from examine_redis(config.redis)
+
+def _look(case: _Case, into: list[Finding]) -> None:
+    try:
+        for each in case.examination():
+            into.append(each)  # noqa: PERF402 - what was found before a peer fell silent is kept
+    except TetradError as error:
+        into.append(problem(case.name, str(error), "correct the setting"))
+
+
+def _late(case: _Case) -> Finding:
+    return silence(
+        case.name,
+        f"does not answer within {case.limit_s:g} s",
+        "see that it runs and that nothing on the way swallows what is sent",
+    )
+
+
+def _lacking(config: Config) -> list[str]:
+    try:
+        return lacking(config)
+    except ConfigError as error:  # no connection string
+        return [str(error)]
+
+
+def _rule(said: str) -> Finding:
+    found, _, advice = said.partition(": ")
+    return problem("Safety", found, advice)
+
+
+def _cases(config: Config, environment: Mapping[str, str]) -> Iterator[_Case]:
+    """Name what is to be looked at; a driver is imported by the examination that needs it."""
+    if config.feed.kind == "files":
+        yield _Case("Market data", lambda: examine_data(config.data.paths), 30.0)
+    if config.run.latch is not None:
+        latch = Path(config.run.latch)
+        yield _Case("Trading state", lambda: examine_latch(latch), 10.0)
+    if config.profile == "backtest":
+        return
+    yield _store(config)
+    if config.feed.kind == "redis" or config.run.executions == "redis":
+        yield _redis(config)
     topics = _topics(config)
     if topics:
-        from adapters.kafka.doctor import examine as examine_kafka
-
-        yield from examine_kafka(config.kafka, topics)
-    yield from _venue(config)
-
-
-def _safety(config: Config) -> Iterator[Finding]:
-    try:
-        require_safe(config)
-    except TetradError as error:
-        yield problem("profile", str(error), "write what it says")
-    else:
-        yield ok("profile", f"{config.profile}, safety {config.safety.connections}")
+        yield _kafka(config, topics)
+    venue = _VENUES.get(config.venue.kind)
+    if venue is not None:
+        yield venue(config, environment)
 
 
-def _store(config: Config) -> Iterator[Finding]:
-    settings = config.store
-    if settings.url is not None:
-        conninfo = with_password(settings.url, settings.password)
-        yield from examine_postgres(conninfo, timeout_s=settings.timeout)
-        return
-    own = EmbeddedPostgres(Path(settings.folder), timeout_s=settings.start_timeout)
-    at_work = own.find()
-    try:
-        conninfo = at_work or own.start()
-        yield from examine_postgres(conninfo, timeout_s=settings.timeout)
-    except TetradError as error:
-        yield problem("postgresql", str(error), "or name a server of yours in store.url")
-    finally:
-        if at_work is None:
-            own.stop()
+def _store(config: Config) -> _Case:
+    store = config.store
+
+    def server() -> Iterator[Finding]:
+        from adapters.postgres.doctor import examine_embedded, examine_server
+
+        if store.url is not None:
+            conninfo = with_password(store.url, store.password)
+            yield from examine_server(conninfo, timeout_s=store.timeout)
+            return
+        yield from examine_embedded(
+            Path(store.folder), start_timeout_s=store.start_timeout, timeout_s=store.timeout
+        )
+
+    # Libpq gives a connection two seconds at least.
+    limit = max(2.0, store.timeout) + store.timeout + _SPARE_S
+    return _Case("PostgreSQL", server, limit + (0 if store.url else 2 * store.start_timeout))
 
 
-def _data(config: Config) -> Iterator[Finding]:
-    if config.feed.kind != "files" or not config.data.paths:
-        return
-    try:
-        history = open_history(config)
-    except TetradError as error:
-        yield problem("data", str(error), "see docs/data.md")
-    else:
-        symbols = len(history.instruments)
-        yield ok("data", f"{history.rows:,} {history.kind}s of {symbols} symbols")
+def _redis(config: Config) -> _Case:
+    def server() -> Iterator[Finding]:
+        from adapters.redis.doctor import examine
+
+        yield from examine(config.redis)
+
+    return _Case("Redis", server, 2 * config.redis.timeout + _SPARE_S)
+
+
+def _kafka(config: Config, topics: list[str]) -> _Case:
+    def cluster() -> Iterator[Finding]:
+        from adapters.kafka.doctor import examine
+
+        yield from examine(config.kafka, topics)
+
+    return _Case("Kafka", cluster, 2 * config.kafka.timeout + _SPARE_S)
 
 
 def _topics(config: Config) -> list[str]:
-    names, topics = config.kafka.topics, []
-    if config.feed.kind == "kafka":
-        by_kind = {
-            "bar": names.market_data,
-            "trade": names.market_trades,
-            "quote": names.market_quotes,
-        }
-        topics.append(by_kind[config.feed.events])
+    names = config.kafka.topics
+    by_kind = {
+        "bar": names.market_data, "trade": names.market_trades, "quote": names.market_quotes,
+    }  # fmt: skip
+    wanted = [by_kind[config.feed.events]] if config.feed.kind == "kafka" else []
     if config.run.executions == "kafka":
-        topics.append(names.approved)
+        wanted.append(names.approved)
     if config.publish.kind == "kafka":
-        topics += [names.execution, names.positions, names.errors]
-    return topics
+        wanted += [names.execution, names.positions, names.errors]
+    return list(dict.fromkeys(wanted))
 
 
-def _venue(config: Config) -> Iterator[Finding]:
-    made = _VENUES.get(config.venue.kind)
-    if made is None:
-        yield ok("venue", "simulated, in this process")
-        return
-    where, timeout_s, make = made(config)
-    subject = f"venue {config.venue.kind}"
-    advice = f"start it, or correct the section of it in the profile; it was to be at {where}"
-    try:
-        reason = _reach(make, timeout_s * VENUE_WAITS)
-    except TetradError as error:
-        yield problem(subject, str(error), advice)
-        return
-    if reason is None:
-        yield ok(subject, f"connected to {where}")
-    else:
-        yield problem(subject, reason, advice, is_silent=True)
+def _grpc(config: Config, environment: Mapping[str, str]) -> _Case:
+    def system() -> Iterator[Finding]:
+        from adapters.grpc.doctor import examine
+
+        yield from examine(config.oms_grpc)
+
+    return _Case("OMS over gRPC", system, 2 * config.oms_grpc.timeout + _SPARE_S)
 
 
-def _reach(make: Callable[..., VenueLink], timeout_s: float) -> str | None:
-    """Open a link of our own and see what it says first; None when it is up."""
-    heard: list[Any] = []
-    told = threading.Event()
+def _http(config: Config, environment: Mapping[str, str]) -> _Case:
+    def gateway() -> Iterator[Finding]:
+        from adapters.http.doctor import examine
 
-    def report(event: Any) -> None:
-        if isinstance(event, VenueUp | VenueDown):
-            heard.append(event)
-            told.set()
+        yield from examine(config.gateway)
 
-    # A name of its own: the link of an engine at work must not be ended by this one.
-    link = make(
-        instruments={},
-        keep_closed=0,
-        on_bad_answer=report,
-        now=WallClock().now,
-        client=f"doctor-{os.getpid()}",
-    )
-    link.open(report)
-    try:
-        if not told.wait(timeout_s):
-            return f"it says nothing within {timeout_s:g} s"
-        first = heard[0]
-        return first.reason if isinstance(first, VenueDown) else None
-    finally:
-        link.close(timeout_s=LINK_CLOSE_S)
+    return _Case("Gateway", gateway, 2 * config.gateway.timeout + _SPARE_S)
 
 
-_Made = tuple[str, float, Callable[..., VenueLink]]
+def _alpaca(config: Config, environment: Mapping[str, str]) -> _Case:
+    def broker() -> Iterator[Finding]:
+        from adapters.alpaca.doctor import examine
+
+        yield from examine(config.alpaca, environment)
+
+    return _Case("Alpaca", broker, 2 * config.alpaca.timeout + _SPARE_S)
 
 
-# What a link needs is imported with it.
-
-
-def _grpc(config: Config) -> _Made:
-    from adapters.grpc.link import GrpcVenueLink
-
-    given = config.oms_grpc
-    return (
-        f"{given.host}:{given.port}",
-        given.timeout,
-        lambda **common: GrpcVenueLink(given, **common),
-    )
-
-
-def _http(config: Config) -> _Made:
-    from adapters.http.link import HttpVenueLink
-
-    given = config.gateway
-    return (
-        given.url,
-        given.timeout,
-        lambda **common: HttpVenueLink(given, price_of=lambda symbol: None, **common),
-    )
-
-
-def _alpaca(config: Config) -> _Made:
-    from adapters.alpaca.link import AlpacaVenueLink
-
-    given = config.alpaca
-    return (
-        given.url,
-        given.timeout,
-        lambda **common: AlpacaVenueLink(given, environment=os.environ, **common),
-    )
-
-
-_VENUES: Mapping[str, Callable[[Config], _Made]] = {
+_VENUES: Mapping[str, Callable[[Config, Mapping[str, str]], _Case]] = {
     "grpc": _grpc,
     "http": _http,
     "alpaca": _alpaca,
 }
+
+
+def _secrets(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
+    """Give what must not be shown: a driver's words may repeat it."""
+    given: list[Any] = [config.store.password, config.redis.password, config.gateway.token]
+    given += [environment.get(name) for name in _KEYS]
+    given += [value for name, value in config.kafka.options.items() if _SECRET.search(name)]
+    for url in (config.redis.url, config.gateway.url):
+        password = urlsplit(url).password
+        given += [password, None if password is None else unquote(password)]
+    public: frozenset[str] = frozenset()
+    if config.store.url is not None:
+        try:
+            secret, public = secrets_of(config.store.url)
+            given += secret
+        except ConfigError:
+            given.append(config.store.url)
+    # A password that is also the user's name would blot out that name and say what it is.
+    yield from {str(each) for each in given if each} - public
+
+
+def _hiding(secrets: Iterable[str]) -> Callable[[str], str]:
+    longest_first = sorted(secrets, key=len, reverse=True)
+    patterns = [re.compile(rf"(?<!\w){re.escape(each)}(?!\w)") for each in longest_first]
+
+    def hide(text: str) -> str:
+        for pattern in patterns:
+            text = pattern.sub("***", text)
+        return text
+
+    return hide

@@ -8,7 +8,7 @@ from adapters.postgres.conninfo import is_encrypted
 from engine.errors import ConfigError
 from engine.sections import Config
 
-__all__ = ["require_safe"]
+__all__ = ["lacking", "require_safe"]
 
 _KAFKA_ENCRYPTED = ("SSL", "SASL_SSL")
 
@@ -19,15 +19,25 @@ def require_safe(config: Config) -> None:
     Raises:
         ConfigError: naming every key, what it is and what to write.
     """
-    lacking: list[str] = []
-    if config.safety.connections == "encrypted":
-        lacking += _unencrypted(config)
-    if config.safety.market == "live":
-        lacking += _not_live(config)
-    if lacking:
+    missing = lacking(config)
+    if missing:
         raise ConfigError(
-            f"profile {config.profile!r} asks for safety that is not there: {'; '.join(lacking)}"
+            f"profile {config.profile!r} asks for safety that is not there: {'; '.join(missing)}"
         )
+
+
+def lacking(config: Config) -> list[str]:
+    """Give what a profile lacks of its section ``safety``: each what it is, a colon, what to do.
+
+    Raises:
+        ConfigError: ``store.url`` is no connection string.
+    """
+    found: list[str] = []
+    if config.safety.connections == "encrypted":
+        found += _unencrypted(config)
+    if config.safety.market == "live":
+        found += _not_live(config)
+    return found
 
 
 def _unencrypted(config: Config) -> Iterator[str]:

@@ -1,183 +1,324 @@
-"""`engine doctor` beside real servers: what is there, what is missing, and what to do about it."""
+"""``engine doctor``: right, down, silent, refused and incomplete peers, all of them real."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import redis
-import yaml
+from psycopg.conninfo import conninfo_to_dict
 
+from adapters.postgres.migrations import SCHEMA, migrations
 from engine.config import load_config
-from tests.feeds.kafka import ApacheKafka, Kafka
-from tests.feeds.rig import ENGINE, EXAMPLES
-from tests.feeds.servers import free_port, redis_server
+from engine.domain.findings import Finding, Level, exit_code
+from engine.domain.latch import Hold, TradingState
+from engine.wiring import doctor
+from tests.cli.rig import command
+from tests.feeds.kafka import Kafka, MockKafka
+from tests.feeds.servers import free_port
+from tests.integration.alpaca import KEYS, AlpacaPeer
+from tests.integration.peers import ExtendedPeer, PlainPeer
 from tests.integration.proxy import FaultProxy
+from tests.postgres.conftest import empty_database  # noqa: F401 - a fixture
 
-ROOT = EXAMPLES.parent
-SILENT = 75
-
-
-def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
-    inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
-    done = subprocess.run(
-        [str(ENGINE), "doctor", *arguments], env={**inherited, **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.stderr == ""
-    return done.returncode, done.stdout
+SECRET = "Zx9-hidden-Qw7"
+TOPICS = ("strategy.execution", "strategy.positions", "strategy.errors")
 
 
-def test_all_is_well(database: str, redis_at: str, kafka: Kafka) -> None:
-    names = ("market_data", "strategy.approved", "strategy.execution", "strategy.positions",
-             "strategy.errors")  # fmt: skip
-    for name in names:
-        kafka.create(name, 1)
-    settings = (
-        "publish.kind=kafka", "run.executions=kafka", f"kafka.bootstrap_servers={kafka.servers}",
-        "feed.kind=kafka",
-    )  # fmt: skip
-    given = [part for setting in settings for part in ("--set", setting)]
-    code, output = doctor(*given, "--json", DATABASE_URL=database, REDIS_URL=redis_at)
-    found = json.loads(output)
-    assert code == 0, output
-    assert {each["level"] for each in found} == {"OK"}
-    text = " ".join(each["found"] for each in found)
-    assert all(f"topic {name}, 1 partitions" in text for name in names)
-    code, output = doctor("--services", DATABASE_URL=database, REDIS_URL=redis_at)
-    assert code == 0
-    assert "OK       redis              Redis " in output
-    assert "OK       postgresql schema  strategy_worker is up to date, at 0" in output
+def look(profile: str = "paper", **settings: Any) -> list[Finding]:
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    return doctor.examine(load_config(profile, settings=changes), KEYS)
 
 
-def test_the_engines_own_database_and_files(tmp_path: Path) -> None:
-    code, output = doctor(
-        "--set", f"store.folder={tmp_path}/data", "--set", f"data.paths=['{EXAMPLES}/data']"
-    )
-    assert code == 0, output
-    assert "migrations are missing; a run applies them when it starts" in output
-    assert "bars of 5 symbols" in output
-    code, output = doctor(
-        "--set", f"store.folder={tmp_path}/data", "--set", f"data.paths=['{tmp_path}/nothing']"
-    )
-    assert code == 2
-    assert "PROBLEM  data" in output
+def about(findings: list[Finding], what: str) -> Finding:
+    (found,) = (each for each in findings if each.what == what)
+    return found
 
 
-def test_nobody_is_there() -> None:
-    port = free_port()
-    code, output = doctor(
-        "--set", f"kafka.bootstrap_servers=127.0.0.1:{port}", "--set", "kafka.timeout=1",
-        "--set", "run.executions=kafka", "--set", "feed.kind=redis",
-        "--set", "venue.kind=grpc", "--set", f"oms_grpc.port={port}",
-        DATABASE_URL=f"postgresql://me:hidden@127.0.0.1:{port}/x",
-        REDIS_URL=f"redis://:hidden@127.0.0.1:{port}",
-    )  # fmt: skip
-    assert code == SILENT
-    subjects = ("postgresql", "redis", "kafka", "venue grpc")
-    assert all(f"PROBLEM  {subject}" in output for subject in subjects)
-    assert output.count("-> start it, or correct") == len(subjects)
-    assert "hidden" not in output
+def problems(findings: list[Finding]) -> list[str]:
+    for each in findings:
+        assert each.advice or each.level is Level.OK, each
+    return [each.what for each in findings if each.level is Level.PROBLEM]
 
 
-@pytest.mark.req("P24")
-def test_a_peer_that_says_nothing_is_given_up(redis_at: str) -> None:
+@pytest.fixture
+def silent(redis_at: str) -> Iterator[int]:
+    """Give a port that takes connections and says nothing."""
     with FaultProxy(int(redis_at.rpartition(":")[2])) as proxy:
         proxy.blackhole()
-        given = ["--set", "venue.kind=http", "--set", f"gateway.url=http://127.0.0.1:{proxy.port}"]
-        code, output = doctor(
-            "--set", "feed.kind=redis", "--set", "redis.timeout=0.5", *given,
-            "--set", "gateway.timeout=0.5", "--set", "store.timeout=0.5",
-            DATABASE_URL=f"postgresql://me@127.0.0.1:{proxy.port}/x",
-            REDIS_URL=f"redis://127.0.0.1:{proxy.port}",
-        )  # fmt: skip
-    assert code == SILENT
-    problems = [line for line in output.splitlines() if line.startswith("PROBLEM")]
-    assert [line.split()[1] for line in problems] == ["postgresql", "redis", "venue"]
+        yield proxy.port
 
 
-def test_a_password_that_is_wrong(tmp_path: Path, database: str) -> None:
-    with redis_server(tmp_path) as server:
-        with redis.Redis.from_url(server.url) as client:
-            client.config_set("requirepass", "secret-of-redis")
-        code, output = doctor(
-            "--set", "feed.kind=redis", "--set", "redis.password=wrong-guess",
-            DATABASE_URL=database, REDIS_URL=server.url,
-        )  # fmt: skip
-    assert code == SILENT
-    assert "invalid username-password pair" in output
-    assert "wrong-guess" not in output
+def test_all_is_right(database: str, redis_at: str) -> None:
+    findings = look("services", store__url=database, redis__url=redis_at)
+    assert exit_code(findings) == 0, findings
+    assert {each.level for each in findings} == {Level.OK}
+    assert about(findings, "PostgreSQL schema").found == "strategy_worker is up to date"
+    assert about(findings, "PostgreSQL rights").found == "may read and insert"
+    assert {"PostgreSQL clock", "PostgreSQL durability", "Redis version", "Redis clock"} <= {
+        each.what for each in findings
+    }
 
 
-def test_a_schema_that_is_of_a_newer_engine(database: str) -> None:
+def test_sessions_of_redis_are_counted(database: str, redis_at: str) -> None:
+    with redis.Redis.from_url(redis_at) as client:
+        client.sadd("active_subscriptions:stock", "IBM", "AAPL")
+    found = about(look("services", store__url=database, redis__url=redis_at), "Redis sessions")
+    assert found.found == "2 symbols have a running session: AAPL, IBM"
+
+
+def test_peers_that_are_down() -> None:
+    port = free_port()
+    findings = look(
+        "services",
+        store__url=f"postgresql://me:{SECRET}@127.0.0.1:{port}/db",
+        redis__url=f"redis://:{SECRET}@127.0.0.1:{port}",
+        publish__kind="kafka",
+        kafka__bootstrap_servers=f"127.0.0.1:{port}",
+        kafka__timeout=1,
+        venue__kind="grpc",
+        oms_grpc__port=port,
+        oms_grpc__timeout=1,
+    )
+    assert problems(findings) == ["PostgreSQL", "Redis", "Kafka", "OMS over gRPC"]
+    assert exit_code(findings) == 75
+    assert SECRET not in str(findings)
+
+
+@pytest.mark.parametrize("venue", ["grpc", "http", "alpaca"])
+def test_peers_that_say_nothing(silent: int, venue: str) -> None:
+    began = time.monotonic()
+    findings = look(
+        "services",
+        store__url=f"postgresql://me@127.0.0.1:{silent}/db",
+        store__timeout=1,
+        redis__url=f"redis://127.0.0.1:{silent}",
+        redis__timeout=1,
+        publish__kind="kafka",
+        kafka__bootstrap_servers=f"127.0.0.1:{silent}",
+        kafka__timeout=1,
+        venue__kind=venue,
+        oms_grpc__port=silent,
+        oms_grpc__timeout=1,
+        gateway__url=f"http://127.0.0.1:{silent}",
+        gateway__timeout=1,
+        alpaca__url=f"http://127.0.0.1:{silent}",
+        alpaca__timeout=1,
+    )
+    assert time.monotonic() - began < 10
+    name = {"grpc": "OMS over gRPC", "http": "Gateway", "alpaca": "Alpaca"}[venue]
+    assert problems(findings) == ["PostgreSQL", "Redis", "Kafka", name]
+    assert exit_code(findings) == 75
+
+
+def test_a_database_that_falls_silent_in_the_middle(server: str, database: str) -> None:
+    parts = conninfo_to_dict(database)
+    path = f"{parts['host']}/.s.PGSQL.5432"
+    with FaultProxy(path) as proxy:
+        url = f"host=127.0.0.1 port={proxy.port} user={parts['user']} dbname={parts['dbname']}"
+        proxy.delay_s = 0.6  # more questions than its time allows
+        began = time.monotonic()
+        findings = look(store__url=url, store__timeout=0.5)
+    assert time.monotonic() - began < 10
+    assert "PostgreSQL" in problems(findings)
+    assert exit_code(findings) == 75
+
+
+def test_a_wrong_password_of_redis(database: str, redis_at: str) -> None:
+    with redis.Redis.from_url(redis_at) as client:
+        client.config_set("requirepass", "the-right-one")
+        try:
+            for password in (SECRET, None):
+                findings = look(
+                    "services", store__url=database, redis__url=redis_at, redis__password=password
+                )
+                assert problems(findings) == ["Redis"]
+                assert "REDIS_PASSWORD" in about(findings, "Redis").advice
+                assert exit_code(findings) == 2
+                assert SECRET not in str(findings)
+        finally:
+            client.config_set("requirepass", "")
+
+
+def test_a_database_that_is_not_there(server: str) -> None:
+    findings = look(store__url=f"{server} dbname=nowhere")
+    assert problems(findings) == ["PostgreSQL"]
+    assert "create it" in about(findings, "PostgreSQL").advice
+    assert exit_code(findings) == 2
+
+
+def test_no_connection_string() -> None:
+    findings = look(store__url=f"postgresql://me:{SECRET}@[", store__password=SECRET)
+    assert problems(findings) == ["PostgreSQL"]
+    assert exit_code(findings) == 2
+    assert SECRET not in str(findings)
+
+
+def test_schemas(database: str, empty_database: str) -> None:  # noqa: F811 - a fixture
+    found = about(look(store__url=empty_database), "PostgreSQL schema")
+    assert (found.level, "engine db migrate" in found.advice) == (Level.WARNING, True)
+    assert "not there yet" in found.found
     with psycopg.connect(database, autocommit=True) as connection:
+        last = migrations()[-1]
         connection.execute(
-            "INSERT INTO strategy_worker.schema_migrations (version, name, checksum) "
-            "VALUES (9999, '9999_future.sql', 'x')"
+            f"DELETE FROM {SCHEMA}.schema_migrations WHERE version = %s", [last.version]
         )
-    code, output = doctor(DATABASE_URL=database)
-    assert code == 2
-    assert "PROBLEM  postgresql         the database has migration 9999_future.sql of a newer" in (
-        output
+        findings = look(store__url=database)
+        assert exit_code(findings) == 0
+        assert f"older than this engine: 1 migrations to apply, {last.name}" in str(findings)
+        connection.execute(
+            f"INSERT INTO {SCHEMA}.schema_migrations VALUES (9999, '9999_later.sql', 'x')"
+        )
+    findings = look(store__url=database)
+    assert problems(findings) == ["PostgreSQL schema"]
+    assert "newer engine" in about(findings, "PostgreSQL schema").found
+    assert exit_code(findings) == 2
+
+
+def test_a_user_who_may_not_insert(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute(f"GRANT USAGE ON SCHEMA {SCHEMA} TO reader")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO reader")
+        findings = look(store__url=f"{database} user=reader")
+        connection.execute("DROP OWNED BY reader")
+        connection.execute("DROP ROLE reader")
+    assert problems(findings) == ["PostgreSQL rights"]
+    assert "grant" in about(findings, "PostgreSQL rights").advice
+
+
+def test_settings_that_lose_what_was_kept(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    found = about(look(store__url=database), "PostgreSQL synchronous_commit")
+    assert (found.level, found.advice) == (
+        Level.WARNING,
+        "set synchronous_commit = on at the server",
     )
 
 
-def test_a_user_that_may_not_write(database: str) -> None:
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS looker")
-        connection.execute("CREATE ROLE looker LOGIN")
-        connection.execute("GRANT USAGE ON SCHEMA strategy_worker TO looker")
-        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA strategy_worker TO looker")
-    code, output = doctor(DATABASE_URL=f"{database} user=looker")
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("DROP OWNED BY looker")
-        connection.execute("DROP ROLE looker")
-    assert code == 2
-    assert "this user may not write the journal" in output
+def test_the_embedded_server_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    findings = look(store__folder=str(folder))
+    assert exit_code(findings) == 0
+    assert "starts in" in about(findings, "PostgreSQL embedded").found
+    assert list(tmp_path.iterdir()) == []
+    folder.write_text("a file")
+    assert problems(look(store__folder=str(folder))) == ["PostgreSQL embedded"]
 
 
-def test_a_topic_that_is_missing(database: str, apache_kafka: ApacheKafka) -> None:
-    code, output = doctor(
-        "--set", "run.executions=kafka", "--set", "kafka.topics.approved=not.there",
-        "--set", f"kafka.bootstrap_servers={apache_kafka.servers}", DATABASE_URL=database,
-    )  # fmt: skip
-    assert code == 2
-    assert "there is no topic not.there" in output
-    assert f"--bootstrap-server {apache_kafka.servers} --create --topic not.there" in output
+def test_topics(kafka: Kafka, database: str) -> None:
+    for topic in TOPICS[:2]:
+        kafka.create(topic, 2)
+    settings: dict[str, Any] = {
+        "store__url": database, "publish__kind": "kafka",
+        "kafka__bootstrap_servers": kafka.servers,
+    }  # fmt: skip
+    findings = look(**settings)
+    missing = f"Kafka topic {TOPICS[2]}"
+    assert problems(findings) == [missing]
+    assert f"--create --topic {TOPICS[2]}" in about(findings, missing).advice
+    assert exit_code(findings) == 2
+    kafka.create(TOPICS[2])
+    findings = look(**settings)
+    assert exit_code(findings) == 0, findings
+    assert about(findings, f"Kafka topic {TOPICS[0]}").found == "2 partitions"
 
 
-# The file for those who have Docker; it is not here, so it is held against what reads it.
+def test_options_of_kafka_that_are_refused(database: str, mock_kafka: MockKafka) -> None:
+    findings = look(
+        store__url=database,
+        publish__kind="kafka",
+        kafka__bootstrap_servers=mock_kafka.servers,
+        kafka__options={"sasl.password": SECRET, "no.such": SECRET},
+    )
+    assert problems(findings) == ["Kafka"]
+    assert exit_code(findings) == 2
+    assert SECRET not in str(findings)
 
 
-@pytest.fixture(scope="module")
-def composed() -> Any:
-    return yaml.safe_load(ROOT.joinpath("compose.yaml").read_text("utf-8"))["services"]
+def test_services_of_an_oms(database: str) -> None:
+    for peer, level in ((ExtendedPeer(), Level.OK), (PlainPeer(), Level.WARNING)):
+        peer.start()
+        try:
+            findings = look(store__url=database, venue__kind="grpc", oms_grpc__port=peer.port)
+        finally:
+            peer.stop()
+        assert exit_code(findings) == 0, findings
+        assert about(findings, "OMS over gRPC service").level is level
 
 
-@pytest.mark.req("R105", "R108")
-def test_the_services_of_compose_are_those_of_the_profile(composed: Any) -> None:
-    config = load_config("services", environment={})
-    user, password = (composed["postgres"]["environment"][f"POSTGRES_{n}"]
-                      for n in ("USER", "PASSWORD"))  # fmt: skip
-    assert password == "${DB_PASSWORD:-postgres}"
-    assert config.store.password == "postgres"
-    ports = {name: each.get("ports", [""])[0] for name, each in composed.items()}
-    assert ports["postgres"] == "127.0.0.1:5432:5432"
-    assert config.store.url == f"postgresql://{user}@localhost:5432/postgres"
-    assert ports["redis"] == "127.0.0.1:6379:6379"
-    assert config.redis.url == "redis://localhost:6379"
-    assert ports["kafka"] == "127.0.0.1:9092:9092"
-    assert config.kafka.bootstrap_servers == "localhost:9092"
-    assert "HOST://localhost:9092" in composed["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+def test_alpaca(database: str) -> None:
+    peer = AlpacaPeer()
+    peer.start()
+    try:
+        url = f"http://127.0.0.1:{peer.port}"
+        settings = {"store.url": database, "venue.kind": "alpaca", "alpaca.url": url}
+        config = load_config("paper", settings=settings)
+        findings = doctor.examine(config, KEYS)
+        # Its clock stands in another year.
+        assert about(findings, "Alpaca clock").level is Level.WARNING
+        assert exit_code(findings) == 0
+        refused = doctor.examine(config, dict.fromkeys(KEYS, SECRET))
+        assert problems(refused) == ["Alpaca"]
+        assert SECRET not in str(refused)
+        assert problems(doctor.examine(config, {})) == ["Alpaca"]
+    finally:
+        peer.stop()
 
 
-@pytest.mark.req("R70", "R71")
-def test_compose_makes_every_topic(composed: Any) -> None:
-    topics = load_config("services", environment={}).kafka.topics
-    wanted = {getattr(topics, name) for name in topics.__struct_fields__}
-    assert set(composed["topics"]["environment"]["TOPICS"].split()) == wanted
+def test_safety_is_told_and_not_raised(database: str) -> None:
+    findings = look("live", store__url=database, kafka__timeout=0.5, oms_grpc__timeout=0.5)
+    safety = [each for each in findings if each.what == "Safety"]
+    assert [each.found for each in safety] == ["[instruments.SYMBOL] is missing"]
+    assert exit_code(findings) == 2
+
+
+def test_files(tmp_path: Path) -> None:
+    from adapters.files.latch import FileLatchStore
+
+    latch = tmp_path / "state.json"
+    FileLatchStore(latch).save({"": Hold(TradingState.HALTED, "DAILY_LOSS", "manual", 1)})
+    missing = str(tmp_path / "none.csv")
+    findings = look("backtest", data__paths=["examples/data", missing], run__latch=str(latch))
+    assert problems(findings) == ["Market data"]
+    assert about(findings, "Trading state").found == "the account is HALTED since DAILY_LOSS"
+    latch.write_text("{")
+    assert "Trading state" in problems(look("backtest", run__latch=str(latch)))
+
+
+def test_the_command(database: str, redis_at: str) -> None:
+    environment = {
+        **os.environ, "DATABASE_URL": database, "REDIS_URL": redis_at, "GATEWAY_TOKEN": SECRET,
+    }  # fmt: skip
+
+    def called(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command("doctor", "--services", *more),
+            env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    plain = called()
+    assert (plain.returncode, plain.stderr) == (0, "")
+    places = {line.index(line.split(maxsplit=1)[1]) for line in plain.stdout.splitlines()}
+    assert places == {len("  PROBLEM  ")}
+    as_json = called("--json")
+    assert {each["level"] for each in json.loads(as_json.stdout)} == {"OK"}
+    port = free_port()
+    down = called(
+        "--set", "venue.kind=http", "--set", f"gateway.url=http://u:{SECRET}@127.0.0.1:{port}"
+    )
+    assert down.returncode == 75
+    assert "GATEWAY_URL" in down.stdout
+    assert SECRET not in plain.stdout + as_json.stdout + down.stdout + down.stderr
+    wrong = called("--set", "store.urk=1")
+    assert (wrong.returncode, wrong.stdout) == (2, "")

@@ -1,0 +1,79 @@
+"""Whether a gateway over HTTP answers and knows us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx2
+
+from adapters.http.endpoint import Endpoint
+from engine.domain.findings import Finding, fine, problem, silence, warning
+from engine.errors import ConfigError
+from engine.sections import GatewayConfig
+
+__all__ = ["examine"]
+
+NAME = "Gateway"
+_PATH = "/v1/sessions/"
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def examine(config: GatewayConfig) -> Iterator[Finding]:
+    """Look at a gateway; nothing is ordered, and each request has ``gateway.timeout``."""
+    try:
+        endpoint = Endpoint(config)
+    except ConfigError as error:
+        found, _, advice = str(error).rpartition("; ")
+        yield problem(NAME, found, advice)
+        return
+    where = endpoint.target.rpartition("@")[2]
+    try:
+        with endpoint.client() as client:
+            names = sorted(set(config.sessions.values())) or ["engine-doctor"]
+            answers = {name: client.get(_PATH + quote(name, safe="")) for name in names}
+    except httpx2.HTTPError as error:
+        yield silence(
+            NAME,
+            f"does not answer at {where} within {config.timeout:g} s: "
+            f"{str(error) or type(error).__name__}",
+            "start it, or correct GATEWAY_URL (gateway.url)",
+        )
+        return
+    yield fine(NAME, f"answers at {where}")
+    yield _encryption(config)
+    yield _token(config, next(iter(answers.values())))
+    for name in sorted(set(config.sessions.values())):
+        yield _session(name, answers[name])
+
+
+def _encryption(config: GatewayConfig) -> Finding:
+    url = httpx2.URL(config.url)
+    if url.scheme == "https":
+        return fine(f"{NAME} encryption", "TLS")
+    if url.host in _HERE:
+        return fine(f"{NAME} encryption", "none, and the gateway is on this machine")
+    return warning(f"{NAME} encryption", "none", "write https:// in gateway.url")
+
+
+def _token(config: GatewayConfig, answer: httpx2.Response) -> Finding:
+    what = f"{NAME} token"
+    if answer.status_code in {401, 403}:
+        advice = "correct GATEWAY_TOKEN (gateway.token)"
+        sent = "none was sent" if config.token is None else "it is refused"
+        return problem(what, f"{sent}: answered with {answer.status_code}", advice)
+    if answer.status_code >= 500:
+        return silence(
+            what, f"unknown: answered with {answer.status_code}", "look at the gateway's log"
+        )
+    if answer.status_code == 200 or b"UNKNOWN_SESSION" in answer.content:
+        return fine(what, "none is asked for" if config.token is None else "is accepted")
+    return fine(what, "not known: this gateway takes plain orders alone and has nothing to ask")
+
+
+def _session(name: str, answer: httpx2.Response) -> Finding:
+    if b"UNKNOWN_SESSION" in answer.content:
+        return problem(
+            f"{NAME} session {name}", "is not there", "open it there, or correct gateway.sessions"
+        )
+    return fine(f"{NAME} session {name}", f"answered with {answer.status_code}")
