@@ -41,6 +41,9 @@ NOT_RUN = {
     "engine gateway serve --data examples/data/GOOG.parquet --set store.folder=gateway-data",
     "engine run examples/strategies/sma_cross.py --profile paper \\",
     "    --data examples/data/GOOG.parquet --set venue.kind=http --set feed.speed=86400",
+    # tests/feeds/test_compose.py holds compose.yaml against the settings.
+    "docker compose up --detach --wait postgres redis kafka",
+    "docker compose run --rm topics",
     "engine doctor --services",  # tests/feeds/test_doctor.py runs it
     # tests/postgres/test_alpaca_run.py runs it, and takes it from the page.
     "    --data examples/data/GOOG.parquet --set venue.kind=alpaca --set feed.speed=86400",
