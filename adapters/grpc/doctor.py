@@ -110,7 +110,9 @@ def _failed(target: str, config: OmsGrpcConfig, error: grpc.RpcError) -> Finding
     found = f"{error.code().name}: {words}"
     if error.code() in _CLOSED:
         return problem(NAME, f"refuses us at {target}: {found}", "correct oms_grpc.tls.client_*")
-    if config.tls.enabled and any(each in words for each in ("SSL", "ertificate", "andshake")):
+    if config.tls.enabled and any(
+        each in words for each in ("SSL", "ertificate", "andshake", "erification")
+    ):
         return problem(
             NAME,
             f"TLS with {target} fails: {found}",

@@ -22,6 +22,9 @@ NAME = "PostgreSQL"
 _OLDEST = 15
 _CLOCK_S = 1.0
 _LOSING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# Libpq says these of itself, without the FATAL of a server's answer.
+_TLS = ("does not support SSL", "certificate")
+_OURS = ("no password supplied", *_TLS)
 _WAIT = ("starting up", "shutting down", "too many clients", "remaining connection slots")
 
 
@@ -106,13 +109,16 @@ def _where(conninfo: str) -> str:
 
 
 def _refused(where: str, words: str) -> Finding:
-    if "FATAL" not in words or any(each in words for each in _WAIT):
+    is_ours = "FATAL" in words or any(each in words for each in _OURS)
+    if not is_ours or any(each in words for each in _WAIT):
         return silence(
             NAME,
             f"does not answer at {where}: {words}",
             "start it, or correct store.url (DATABASE_URL)",
         )
-    if "password" in words:
+    if any(each in words for each in _TLS):
+        advice = "correct sslmode and sslrootcert in store.url, or the server's certificate"
+    elif "password" in words:
         advice = "correct the password: DB_PASSWORD, store.password or the one in store.url"
     elif "does not exist" in words:
         advice = "create it there, or name another in store.url (DATABASE_URL)"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psycopg
 import pytest
 import redis
@@ -22,10 +23,11 @@ from engine.domain.latch import Hold, TradingState
 from engine.wiring import doctor
 from tests.cli.rig import command
 from tests.feeds.kafka import Kafka, MockKafka
-from tests.feeds.servers import free_port
+from tests.feeds.servers import free_port, wait_until
 from tests.integration.alpaca import KEYS, AlpacaPeer
 from tests.integration.peers import ExtendedPeer, PlainPeer
 from tests.integration.proxy import FaultProxy
+from tests.integration.test_grpc_link import CERTIFICATES, TRUSTED
 from tests.postgres.conftest import empty_database  # noqa: F401 - a fixture
 
 SECRET = "Zx9-hidden-Qw7"
@@ -151,6 +153,16 @@ def test_a_database_that_is_not_there(server: str) -> None:
     findings = look(store__url=f"{server} dbname=nowhere")
     assert problems(findings) == ["PostgreSQL"]
     assert "create it" in about(findings, "PostgreSQL").advice
+    assert exit_code(findings) == 2
+
+
+def test_a_database_without_the_encryption_that_is_asked_for(database: str) -> None:
+    parts = conninfo_to_dict(database)
+    with FaultProxy(f"{parts['host']}/.s.PGSQL.5432") as proxy:
+        url = f"host=127.0.0.1 port={proxy.port} user={parts['user']} sslmode=require"
+        findings = look(store__url=url)
+    assert problems(findings) == ["PostgreSQL"]
+    assert "sslmode" in about(findings, "PostgreSQL").advice
     assert exit_code(findings) == 2
 
 
@@ -322,3 +334,62 @@ def test_the_command(database: str, redis_at: str) -> None:
     assert SECRET not in plain.stdout + as_json.stdout + down.stdout + down.stderr
     wrong = called("--set", "store.urk=1")
     assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_a_wrong_password_of_the_database(database: str) -> None:
+    guard = "local all guarded scram-sha-256\n"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS guarded")
+        connection.execute("CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'the-right-one'")
+        row = connection.execute("SHOW hba_file").fetchone()
+        assert row is not None
+        file = Path(row[0])
+        before = file.read_text()
+        file.write_text(guard + before)
+        url = f"{database} user=guarded"
+
+        def reload() -> None:
+            connection.execute("SELECT pg_reload_conf()")
+
+        try:
+            reload()
+            wait_until(lambda: exit_code(look(store__url=url)) == 2, "the rule of the server")
+            for password in (None, SECRET):
+                findings = look(store__url=url, store__password=password)
+                assert problems(findings) == ["PostgreSQL"]
+                assert "DB_PASSWORD" in about(findings, "PostgreSQL").advice
+                assert SECRET not in str(findings)
+            right = look(store__url=url, store__password="the-right-one")
+            assert exit_code(right) == 0, right
+            assert "the-right-one" not in str(right)
+        finally:
+            file.write_text(before)
+            reload()
+            connection.execute("DROP ROLE guarded")
+
+
+def test_encryption_of_an_oms(database: str) -> None:
+    peer = ExtendedPeer()
+    key, chain, root = (
+        (CERTIFICATES / name).read_bytes() for name in ("server.key", "server.pem", "ca.pem")
+    )
+    peer.credentials = grpc.ssl_server_credentials([(key, chain)], root, require_client_auth=True)
+    peer.start()
+    settings = {
+        "store__url": database, "venue__kind": "grpc", "oms_grpc__port": peer.port,
+        "oms_grpc__timeout": 2,
+    }  # fmt: skip
+    try:
+        findings = look(**settings, oms_grpc__tls=TRUSTED)
+        assert exit_code(findings) == 0, findings
+        assert about(findings, "OMS over gRPC encryption").found == "TLS"
+        for changes in ({"server_name": "another.test"}, {"root_certificate": None}):
+            findings = look(**settings, oms_grpc__tls=TRUSTED | changes)
+            assert problems(findings) == ["OMS over gRPC"]
+            assert "oms_grpc.tls" in about(findings, "OMS over gRPC").advice
+            assert exit_code(findings) == 2, findings
+        findings = look(**settings, oms_grpc__tls=TRUSTED | {"root_certificate": "none.pem"})
+        assert "none.pem" in about(findings, "OMS over gRPC").found
+        assert exit_code(findings) == 2
+    finally:
+        peer.stop()

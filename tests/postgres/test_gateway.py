@@ -37,10 +37,12 @@ from engine.domain.events import (
     VenueDown,
     VenueUp,
 )
+from engine.domain.findings import exit_code
 from engine.domain.orders import OrderType, Side, TimeInForce
 from engine.gateway import Gateway
 from engine.sections import GatewayConfig, RetryConfig
 from engine.wiring import oms_state, open_history
+from engine.wiring.doctor import examine
 from engine.wiring.gateway import open_gateway_server
 from tests.cli.rig import bar_text
 from tests.integration.rig import Heard, make_order, opened
@@ -399,3 +401,30 @@ def test_a_gateway_without_its_database_says_so(
         link.submit(make_order("p", limit_px=50))
         heard.wait(OrderAccepted)
         assert heard.of(VenueUp)
+
+
+def test_the_doctor_asks_it_for_its_token_and_sessions(serve: Serve, database: str) -> None:
+    with serve(token="right-token") as served:
+
+        def look(token: str | None, session: str = "s") -> tuple[int, str]:
+            settings = {
+                "store.url": database,
+                "venue.kind": "http",
+                "gateway.url": f"http://127.0.0.1:{served.port}",
+                "gateway.token": token,
+                "gateway.sessions": {"x": session},
+            }
+            found = examine(load_config("paper", settings=settings), {})
+            return exit_code(found), str(found)
+
+        code, said = look("right-token")
+        assert code == 0
+        assert "is accepted" in said
+        assert look("right-token", "gone")[0] == 2
+        for wrong in ("wrong-token", None):
+            code, said_wrong = look(wrong)
+            assert code == 2
+            assert "correct GATEWAY_TOKEN" in said_wrong
+            said += said_wrong
+    assert "right-token" not in said
+    assert "wrong-token" not in said
