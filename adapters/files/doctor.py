@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,10 +39,13 @@ def examine_latch(path: Path) -> Iterator[Finding]:
         yield problem(what, found, advice)
         return
     folder = next(each for each in path.absolute().parents if each.exists())
-    if not folder.is_dir() or path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        # Tried, not asked for: what the permissions say is not all that can be in the way.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
         yield problem(
             what,
-            f"{path} cannot be written",
+            f"{path} cannot be written: {error.strerror or error}",
             f"let this user write in {folder}, or give another file with run.latch",
         )
         return

@@ -304,6 +304,8 @@ def test_files(tmp_path: Path) -> None:
     findings = look("backtest", data__paths=["examples/data", missing], run__latch=str(latch))
     assert problems(findings) == ["Market data"]
     assert about(findings, "Trading state").found == "the account is HALTED since DAILY_LOSS"
+    for impossible in (tmp_path / "state.json" / "under.json", Path("/proc/none/state.json")):
+        assert "Trading state" in problems(look("backtest", run__latch=str(impossible)))
     latch.write_text("{")
     assert "Trading state" in problems(look("backtest", run__latch=str(latch)))
 
