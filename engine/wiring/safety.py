@@ -44,11 +44,12 @@ def _unencrypted(config: Config) -> Iterator[str]:
     allow = 'or accept it with safety.connections = "any"'
     if config.store.url is not None and not is_encrypted(config.store.url):
         yield f"store.url is not encrypted: add sslmode=verify-full, {allow}"
-    feed, venue = config.feed.kind, config.venue.kind
-    if feed == "redis" and config.redis.url.startswith("redis://"):
+    brokers = (config.feed.kind, config.run.executions, config.publish.kind)
+    venue = config.venue.kind
+    if "redis" in brokers and config.redis.url.startswith("redis://"):
         yield f"redis.url is not encrypted: write rediss://, {allow}"
     protocol = str(config.kafka.options.get("security.protocol", "PLAINTEXT")).upper()
-    if feed == "kafka" and protocol not in _KAFKA_ENCRYPTED:
+    if "kafka" in brokers and protocol not in _KAFKA_ENCRYPTED:
         yield f'kafka.options "security.protocol" is {protocol}: set SSL or SASL_SSL, {allow}'
     if venue == "grpc" and not config.oms_grpc.tls.enabled:
         yield f"oms_grpc.tls.enabled is false: set it to true, {allow}"

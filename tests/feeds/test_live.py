@@ -35,6 +35,11 @@ READY: dict[str, Any] = {
     "data.symbols": ["A"],
     "instruments.A.price_decimals": 2,
 }
+TOLD: dict[str, Any] = {
+    "feed.kind": "redis",
+    "redis.url": "rediss://r:6379",
+    "kafka.options": {"security.protocol": "PLAINTEXT"},
+}
 BUYER = """
 from engine import Bar, Strategy
 
@@ -66,7 +71,10 @@ class TestWhatItRefuses:
             ({"store.url": "postgresql://u@db/x"}, "store.url is not encrypted: add sslmode"),
             ({"store.url": "postgresql://u@localhost/x?sslmode=require"}, "store.url is not"),
             ({"feed.kind": "redis"}, "redis.url is not encrypted: write rediss://"),
+            ({"run.executions": "redis"}, "redis.url is not encrypted: write rediss://"),
             ({"kafka.options": {"security.protocol": "PLAINTEXT"}}, "is PLAINTEXT: set SSL"),
+            ({**TOLD, "publish.kind": "kafka"}, "is PLAINTEXT: set SSL"),
+            ({**TOLD, "run.executions": "kafka"}, "is PLAINTEXT: set SSL"),
             ({"kafka.options": {"security.protocol": "sasl_plaintext"}}, "is SASL_PLAINTEXT"),
             ({"oms_grpc.tls.enabled": False}, "oms_grpc.tls.enabled is false"),
             ({"venue.kind": "http"}, "gateway.url is not encrypted: write https://"),
