@@ -17,14 +17,13 @@ from engine.domain.deliveries import (
     FeedFailed,
     FeedUp,
     Position,
-    Raw,
     Rejected,
     SetFeedState,
     SymbolEnded,
 )
 from engine.domain.intake import FeedState, Intake
 from engine.domain.market import MarketEvent
-from engine.domain.market_wire import MarketReader, RejectedError
+from engine.domain.market_wire import MarketReader, RejectedError, dead_letter
 from engine.errors import FeedError
 from engine.runtime.actor import Actor, Handler
 
@@ -148,7 +147,8 @@ class Ingest(Actor):
                 else:
                     repeated += 1
             except RejectedError as error:
-                rejected.append(self._dead_letter((topic, partition, offset, content), error))
+                message = (topic, partition, offset, content)
+                rejected.append(dead_letter(message, error, self._keep_bytes))
         self._trust(events)
         positions = tuple(Position(*place, following) for place, following in read.items())
         if events or rejected or repeated or positions or ended:
@@ -169,12 +169,6 @@ class Ingest(Actor):
 
     def _runs(self, symbol: str) -> bool:
         return symbol in self._state.symbols and symbol not in self._state.ended
-
-    def _dead_letter(self, message: Raw, error: RejectedError) -> Rejected:
-        topic, partition, offset, content = message
-        detail = str(error).replace("\0", "\\0")
-        kept = content[: self._keep_bytes]
-        return Rejected(topic, partition, offset, error.code, detail, len(content), kept)
 
     def _feed(self, events: tuple[MarketEvent, ...], consumed: Consumed) -> None:
         if events:

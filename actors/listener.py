@@ -13,14 +13,13 @@ from engine.domain.deliveries import (
     FeedFailed,
     FeedUp,
     Position,
-    Raw,
     Rejected,
     SymbolBegan,
     SymbolEnded,
 )
 from engine.domain.executions import BeginExecution, EndExecution
 from engine.domain.listening import Heard
-from engine.domain.market_wire import RejectedError, require_size
+from engine.domain.market_wire import RejectedError, dead_letter, require_size
 from engine.errors import FeedError
 from engine.runtime.actor import Actor, Handler
 
@@ -100,7 +99,7 @@ class Listener(Actor):
                     commands += said
                     applied += 1
             except RejectedError as error:
-                rejected.append(self._dead_letter(message, error))
+                rejected.append(dead_letter(message, error, self._size_max))
         positions = tuple(Position(*place, following) for place, following in read.items())
         self._hand_on(commands, Consumed(positions, applied, repeated, tuple(rejected)))
 
@@ -110,12 +109,6 @@ class Listener(Actor):
         for command in commands or ():
             self._heard.recall(command)
         return commands
-
-    def _dead_letter(self, message: Raw, error: RejectedError) -> Rejected:
-        topic, partition, offset, content = message
-        detail = str(error).replace("\0", "\\0")
-        kept = content[: self._size_max]
-        return Rejected(topic, partition, offset, error.code, detail, len(content), kept)
 
     def _hand_on(self, commands: Sequence[Command], consumed: Consumed) -> None:
         told = tuple((self._executor, command) for command in commands)

@@ -13,13 +13,21 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from engine.domain.deliveries import RejectionCode
+from engine.domain.deliveries import Raw, Rejected, RejectionCode
 from engine.domain.instruments import Instrument
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.money import format_units, to_units
 from engine.domain.wire_time import read_time, timeframe_ns
 
-__all__ = ["MarketReader", "Parsed", "RejectedError", "render", "require_size", "undecodable"]
+__all__ = [
+    "MarketReader",
+    "Parsed",
+    "RejectedError",
+    "dead_letter",
+    "render",
+    "require_size",
+    "undecodable",
+]
 
 Kind = Literal["bar", "trade", "quote"]
 Number = float | str
@@ -88,6 +96,14 @@ def undecodable(error: Exception) -> RejectedError:
     if isinstance(error, UnicodeDecodeError):
         return RejectedError(RejectionCode.NOT_UTF8, str(error))
     return RejectedError(RejectionCode.NOT_JSON, str(error))
+
+
+def dead_letter(message: Raw, error: RejectedError, keep_bytes: int) -> Rejected:
+    """Give what is kept of a message that cannot be used: no more of it than ``keep_bytes``."""
+    topic, partition, offset, content = message
+    detail = str(error).replace("\0", "\\0")
+    kept = content[:keep_bytes]
+    return Rejected(topic, partition, offset, error.code, detail, len(content), kept)
 
 
 def require_size(content: bytes, size_max: int) -> None:

@@ -105,10 +105,8 @@ HELD = "SELECT (positions -> 'IBM' ->> 'quantity')::int FROM strategy_worker.str
 ENDS: list[tuple[str | None, bytes | None]] = [("AAPL", None), ("IBM", None)]
 
 
-@pytest.mark.req("R48", "R50", "R57", "R58", "R83", "R84", "R99", "R100", "R213")
-def test_an_approved_strategy_begins_trades_and_ends_with_the_run(
-    database: str, kafka: Kafka
-) -> None:
+def one_that_holds(database: str, kafka: Kafka) -> tuple[Listening, str, str]:
+    """Give a run whose approved strategy has bought; and the topics of market and approvals."""
     broker, market, approved = kafka_run(kafka)
     run = Listening(database, broker, Allocation)
     send_kafka(kafka, approved, (STRATEGY, approve()))
@@ -116,6 +114,14 @@ def test_an_approved_strategy_begins_trades_and_ends_with_the_run(
     wait_row(database, COUNT, lambda found: found[0] == 1)
     send_kafka(kafka, market, ("IBM", bar(2)), ("IBM", bar(3)))
     wait_row(database, HELD, lambda found: found[0] == 250)
+    return run, market, approved
+
+
+@pytest.mark.req("R48", "R50", "R57", "R58", "R83", "R84", "R99", "R100", "R213")
+def test_an_approved_strategy_begins_trades_and_ends_with_the_run(
+    database: str, kafka: Kafka
+) -> None:
+    run, market, approved = one_that_holds(database, kafka)
     send_kafka(kafka, market, *ENDS)
     result = run.wait()
     assert result.summary["orders"] == 1
@@ -136,13 +142,7 @@ def test_an_approved_strategy_begins_trades_and_ends_with_the_run(
 def test_a_message_without_content_ends_a_strategy_and_closes_its_positions(
     database: str, kafka: Kafka
 ) -> None:
-    broker, market, approved = kafka_run(kafka)
-    run = Listening(database, broker, Allocation)
-    send_kafka(kafka, approved, (STRATEGY, approve()))
-    send_kafka(kafka, market, ("IBM", bar(1)))
-    wait_row(database, COUNT, lambda found: found[0] == 1)
-    send_kafka(kafka, market, ("IBM", bar(2)), ("IBM", bar(3)))
-    wait_row(database, HELD, lambda found: found[0] == 250)
+    run, market, approved = one_that_holds(database, kafka)
     send_kafka(kafka, approved, (STRATEGY, None))
     wait_row(
         database,
