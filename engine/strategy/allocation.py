@@ -56,7 +56,16 @@ class Allocation(Strategy):
     macd_bullish: bool = False
 
     def on_start(self) -> None:
-        """Buy what has a price; the rest when it has one."""
+        """Buy what has a price; the rest when it has one.
+
+        Raises:
+            ValueError: there is nothing to hold.
+            UnknownSymbolError: a share is of a symbol that is not there.
+        """
+        if not self.allocation:
+            raise ValueError("allocation is empty: set strategy.allocation = {SYMBOL = 0.5}")
+        for symbol in self.allocation:
+            self.position(symbol)  # or it says which there are
         if self.rsi_threshold:
             self.rsi = self.use(ta.RSI(14))
         if self.macd_bullish:
@@ -64,7 +73,7 @@ class Allocation(Strategy):
         self._earned = 0.0
         self._base = self.initial_capital or self.cash
         self._stopped: set[str] = set()
-        self._wanted = {symbol for symbol in self.allocation if symbol in self.symbols}
+        self._wanted = set(self.allocation)
         self._due = self.now + self.rebalance_interval * SECOND
         self._day = -1
         self._day_capital = self._base
@@ -128,9 +137,7 @@ class Allocation(Strategy):
 
     def _rebalance(self, symbol: str) -> None:
         capital = self.capital
-        if symbol in self._stopped or symbol not in self.symbols or capital <= 0:
-            return
-        if self.price(symbol) is None:
+        if symbol in self._stopped or capital <= 0 or self.price(symbol) is None:
             return
         off = self.position(symbol).value / capital - self._share(symbol)
         if off > self.drift + EXACT:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.commands import OrderApproved
+from engine.domain.events import StrategyFailed
 from engine.domain.executions import BeginExecution
 from engine.domain.orders import Side
 from engine.strategy.allocation import Allocation
@@ -58,6 +59,19 @@ def test_without_a_capital_of_its_own_it_has_that_of_the_account() -> None:
     run = core({"allocation": {"A": 0.1}, "initial_capital": 0.0})
     both(run, 10_000, 10_000, times=2)
     assert held(run, "A") == 1_000
+
+
+@pytest.mark.parametrize(
+    ("allocation", "says"),
+    [
+        ({}, "ValueError: allocation is empty: set strategy.allocation = {SYMBOL = 0.5}"),
+        ({"A": 0.5, "Z": 0.5}, "UnknownSymbolError: no symbol 'Z' in this run (it has: A, B)"),
+    ],
+)
+def test_shares_of_nothing_are_refused(allocation: dict[str, float], says: str) -> None:
+    run = core({"allocation": allocation})
+    (failed,) = run.events(StrategyFailed)
+    assert failed.error == says
 
 
 @pytest.mark.req("R101", "R87")
