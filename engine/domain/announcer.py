@@ -262,11 +262,13 @@ class Announcer:
         self._starting.append(execution)
 
     def _execution_refused(self, event: ExecutionRefused) -> None:
+        self._moment(event.ts_event)
         execution = _Execution(event.execution_id, event.wire_id, event.user_id, event.ts_event)
         about = _about(execution, event.ts_event)
         self._say("errors", execution, RefusalTold(**about, error=shortened(event.reason)))
 
     def _execution_ended(self, event: ExecutionEnded) -> None:
+        self._moment(event.ts_event)
         execution = self._executions[event.strategy_id]
         self._start(execution)
         if not execution.is_over:
@@ -417,6 +419,7 @@ class Announcer:
         }
 
     def _strategy_failed(self, event: StrategyFailed) -> None:
+        self._moment(event.ts_event)
         execution = self._executions[event.strategy_id]
         self._start(execution)  # it may never get beyond the first moment
         about = _about(execution, event.ts_event)

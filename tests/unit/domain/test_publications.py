@@ -27,7 +27,7 @@ from engine.domain.events import (
     Severity,
     StrategyFailed,
 )
-from engine.domain.executions import ExecutionBegan, ExecutionEnded
+from engine.domain.executions import ExecutionBegan, ExecutionEnded, ExecutionRefused
 from engine.domain.instruments import Instrument
 from engine.domain.orders import Liquidity, Order, OrderType, Side
 from engine.domain.publications import (
@@ -274,6 +274,12 @@ def ended(ts: int) -> ExecutionEnded:
     )  # fmt: skip
 
 
+def refused(ts: int) -> ExecutionRefused:
+    return ExecutionRefused(
+        execution_id="x0", strategy_id="R", wire_id=9, user_id=None, reason="No.", ts_event=ts
+    )
+
+
 @pytest.mark.req("R87")
 def test_an_execution_that_begins_at_work_is_told_with_its_own_ids() -> None:
     made = announcer()
@@ -305,13 +311,27 @@ def test_an_execution_that_begins_at_work_is_told_with_its_own_ids() -> None:
     assert completed.key == STRATEGY
 
 
+@pytest.mark.req("D17")
+@pytest.mark.parametrize("later", [ended, refused, failed])
+def test_what_comes_later_in_a_batch_is_told_after_the_starts_before_it(
+    later: Callable[[int], Any],
+) -> None:
+    made = announcer()
+    for ts in (T0, T0 + SECOND):
+        made.market(ts)
+    made.take([began(1, T0), later(T0 + SECOND)])
+    first, second, *_ = (msgspec.json.decode(each.content) for each in made.drain())
+    assert {first["type"], second["type"]} == {"strategy.execution.started"}
+    assert (first["execution_id"], second["execution_id"]) == (EXECUTION, "x1")
+
+
 def moments(draw: Callable[..., Any]) -> list[tuple[int, list[Any]]]:
     """Draw what happens at some times, the first of which may come more than once."""
     found, number, begun = [], 0, 0
     for step in draw(st.lists(st.integers(0, 2), min_size=1, max_size=8)):
         ts = T0 + step if not found else found[-1][0] + step
         events: list[Any] = []
-        for kind in draw(st.lists(st.sampled_from("orfbe"), max_size=3)):
+        for kind in draw(st.lists(st.sampled_from("orfbexs"), max_size=3)):
             number += kind == "o"
             if kind in "be":
                 # Odd: the other strategy is at work.
@@ -319,8 +339,8 @@ def moments(draw: Callable[..., Any]) -> list[tuple[int, list[Any]]]:
                 events += [began(begun, ts), theirs(begun, ts)] if begun % 2 else [ended(ts)]
             elif kind == "o":
                 events += [approved(number, ts), OrderAccepted(f"o{number}", "v", ts)]
-            elif kind == "r":
-                events.append(risk(ts))
+            elif kind in "rxs":
+                events.append({"r": risk, "x": refused, "s": failed}[kind](ts))
             elif number:
                 events.append(OrderCanceled("o1", "USER", ts))
         found.append((ts, events))
