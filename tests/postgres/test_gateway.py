@@ -124,9 +124,11 @@ def heard() -> Heard:
 
 
 @contextmanager
-def linked(served: Served, heard: Heard, client: str = "", **more: Any) -> Iterator[HttpVenueLink]:
+def linked(
+    served: Served, heard: Heard, client: str = "", backoff_ms: int = 20, **more: Any
+) -> Iterator[HttpVenueLink]:
     config = GatewayConfig(
-        url=f"http://127.0.0.1:{served.port}", retry=RetryConfig(backoff_ms=20), **more
+        url=f"http://127.0.0.1:{served.port}", retry=RetryConfig(backoff_ms=backoff_ms), **more
     )
     link = HttpVenueLink(
         config,
@@ -316,7 +318,8 @@ class TestLinks:
         self, serve: Serve, heard: Heard
     ) -> None:
         later = Heard()
-        with serve() as served, linked(served, heard, "engine") as first:
+        # Ended, the first must stay away, or it ends the second in its turn.
+        with serve() as served, linked(served, heard, "engine", backoff_ms=60_000) as first:
             first.submit(make_order("o", limit_px=50))
             heard.wait(OrderAccepted)
             with linked(served, later, "engine") as second:
