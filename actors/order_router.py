@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from engine.domain import notices
 from engine.domain.commands import (
     CancelOrder,
     OrderApproved,
@@ -30,16 +31,16 @@ from engine.domain.events import (
     OrdersWorking,
     OrderUnknown,
     ReplaceRejected,
-    RiskEvent,
     Severity,
     VenueDown,
     VenueUp,
 )
 from engine.domain.latch import TradingLatch
-from engine.domain.order_record import OrderRecord
+from engine.domain.order_record import WORKING, OrderRecord
 from engine.domain.order_state import TRANSITIONS, next_status
 from engine.domain.orders import TERMINAL, Order, OrderStatus
-from engine.domain.venue_session import VenueSession
+from engine.domain.risk import DenyCode
+from engine.domain.venue_session import VENUE_DOWN, VenueSession
 from engine.errors import InvariantError
 from engine.runtime.actor import Actor, Handler
 
@@ -180,11 +181,15 @@ class OrderRouter(Actor):
         """Say why something that was approved a moment ago may not leave any more."""
         if self.ctx.now - ts_init > self._intent_ttl:
             return "INTENT_EXPIRED"
+        code = self._held_back(record)
+        return None if code is None else code.name
+
+    def _held_back(self, record: OrderRecord) -> DenyCode | None:
+        """Say why the trading state keeps an order from the venue."""
         order = record.order
-        code = self.latch.refusal(
+        return self.latch.refusal(
             order.strategy_id, reduce_only=order.reduce_only, closing=record.closing
         )
-        return None if code is None else code.name
 
     def on_cancel_order(self, cancel: CancelOrder) -> None:
         """Pass a cancel on, or answer it here when there is nothing to cancel."""
@@ -197,8 +202,14 @@ class OrderRouter(Actor):
         if record.status is _INITIALIZED:
             self._cancel_here(record, "USER")
             return
+        record.canceling = True
+        self._cancel(record, cancel.ts_init)
+
+    def _cancel(self, record: OrderRecord, ts_init: int) -> None:
+        """Ask for an order's cancel, again if need be: to cancel twice is to cancel once."""
+        order = record.order
         record.status = OrderStatus.PENDING_CANCEL
-        self.ctx.send(self._venue, cancel)
+        self.ctx.send(self._venue, CancelOrder(order.client_order_id, order.strategy_id, ts_init))
 
     def on_replace_approved(self, approved: ReplaceApproved) -> None:
         """Pass an approved replacement on, or answer it here."""
@@ -242,26 +253,11 @@ class OrderRouter(Actor):
         if leaves_qty == 0 and before not in TERMINAL:
             self._close(order_id)
         self.ctx.publish(fill)
-        if cum_qty > record.allowed_qty:
-            self._halt_symbol(fill, record)
-
-    def _halt_symbol(self, fill: OrderFilled, record: OrderRecord) -> None:
-        """Stop trading in a symbol whose venue filled more than was ordered; it is booked (P6)."""
-        self.ctx.publish(
-            RiskEvent(
-                event_type="OVERFILL",
-                severity=Severity.CRITICAL,
-                strategy_id=fill.strategy_id,
-                symbol=fill.symbol,
-                value=float(record.cum_qty),
-                limit=float(record.allowed_qty),
-                action_taken="SYMBOL_HALTED",
-                description=f"Order {fill.client_order_id} filled {record.cum_qty} of "
-                f"{record.allowed_qty} quantity units: trading in {fill.symbol} is halted.",
-                ts_event=self.ctx.now,
-            )
-        )
-        self._halt_trading_in(fill.symbol, "OVERFILL")
+        if record.canceling and before is _UNKNOWN and leaves_qty:
+            self._cancel(record, self.ctx.now)
+        if cum_qty > record.allowed_qty:  # it is booked all the same (P6)
+            self.ctx.publish(notices.overfill(fill, cum_qty, record.allowed_qty, self.ctx.now))
+            self._halt_trading_in(fill.symbol, "OVERFILL")
 
     def _halt_trading_in(self, symbol: str, reason: str) -> None:
         self.ctx.send(
@@ -300,6 +296,8 @@ class OrderRouter(Actor):
         if before is _UNKNOWN and kind is OrderUnknown:
             self._doubt(record)
             return
+        if type(report) is CancelRejected and report.reason == VENUE_DOWN and self._outside:
+            return  # it has not been there: it is asked for again when there is a venue
         if type(report) is OrderReplaced:
             # Two may come into force at one time, but not when old ones are being said again.
             again = report.client_order_id in self._session.asked or not record.replacing
@@ -317,6 +315,12 @@ class OrderRouter(Actor):
         if after is _UNKNOWN and before is not _UNKNOWN:
             record.doubts = 1
             self._doubt(record)
+        elif after in WORKING and record.canceling:
+            self._cancel(record, self.ctx.now)
+        elif type(report) is CancelRejected and after not in TERMINAL and self._held_back(record):
+            said = f"order {report.client_order_id} works on while trading is held: the venue "
+            said += f"refused its cancel ({report.reason})"
+            self._tell("CANCEL_REFUSED", Severity.CRITICAL, "REPORTED", said, record.order)
 
     def _wrong(self, report: VenueReport | OrderFilled, what: str) -> None:
         """Tell of a report that cannot be, of a venue outside; of our own it is a bug."""
@@ -336,13 +340,11 @@ class OrderRouter(Actor):
         }
         self._session.ask(set(sent))
         self.ctx.send(self._venue, OrderMassStatusRequest())
-        for order_id, record in sent.items():
+        for record in sent.values():
             record.questions = record.stale = 0  # nobody answers those of an earlier connection
             self._ask(record)
-            if record.status is OrderStatus.PENDING_CANCEL:
-                # Whether it arrived nobody knows, and to cancel twice is to cancel once.
-                cancel = CancelOrder(order_id, record.order.strategy_id, self.ctx.now)
-                self.ctx.send(self._venue, cancel)
+            if record.canceling:  # whether that arrived nobody knows
+                self._cancel(record, self.ctx.now)
         if self._session.is_open:
             self._release()
 
@@ -369,7 +371,7 @@ class OrderRouter(Actor):
         if record is not None and record.answered() and record.status not in TERMINAL:
             if record.acked or record.cum_qty:
                 self._lost(record, missing)
-            elif record.status is OrderStatus.PENDING_CANCEL:
+            elif record.canceling:
                 self._cancel_here(record, "USER")
             elif self._session.is_up and self._may_leave(record):
                 record.stale = record.questions
@@ -454,19 +456,7 @@ class OrderRouter(Actor):
     def _tell(
         self, event: str, severity: Severity, action: str, said: str, order: Order | None = None
     ) -> None:
-        self.ctx.publish(
-            RiskEvent(
-                event_type=event,
-                severity=severity,
-                strategy_id=None if order is None else order.strategy_id,
-                symbol=None if order is None else order.symbol,
-                value=0.0,
-                limit=None,
-                action_taken=action,
-                description=said,
-                ts_event=self.ctx.now,
-            )
-        )
+        self.ctx.publish(notices.of_venue(event, severity, action, said, order, self.ctx.now))
 
     def _close(self, order_id: str) -> None:
         self._closed.append(order_id)
@@ -487,6 +477,6 @@ def _refusal(record: OrderRecord | None, strategy_id: str) -> str | None:
         return "NOT_OWNER"
     if record.status.is_terminal:
         return f"ALREADY_{record.status.name}"
-    if record.status is OrderStatus.PENDING_CANCEL:
+    if record.canceling:
         return "ALREADY_PENDING_CANCEL"
     return None

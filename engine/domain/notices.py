@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.domain.commands import ClosePosition, SetSymbolState
 from engine.domain.deliveries import SetFeedState
-from engine.domain.events import RiskEvent, Severity
+from engine.domain.events import OrderFilled, RiskEvent, Severity
 from engine.domain.latch import Hold, TradingState
 from engine.domain.orders import Order
 from engine.domain.risk import Check, DenyCode
@@ -20,6 +20,8 @@ __all__ = [
     "guarded",
     "held",
     "loss_near",
+    "of_venue",
+    "overfill",
     "position_near",
     "released",
     "symbol_state",
@@ -184,5 +186,38 @@ def released(reason: str, strategy_id: str, now: int) -> RiskEvent:
         limit=None,
         action_taken="STRATEGY_RESUMED" if strategy_id else "TRADING_RESUMED",
         description=f"{whose[0].upper()}{whose[1:]} is resumed.",
+        ts_event=now,
+    )
+
+
+def overfill(fill: OrderFilled, cum_qty: int, allowed_qty: int, now: int) -> RiskEvent:
+    """Tell that a venue filled more than was ordered; quantities in units."""
+    return RiskEvent(
+        event_type="OVERFILL",
+        severity=Severity.CRITICAL,
+        strategy_id=fill.strategy_id,
+        symbol=fill.symbol,
+        value=float(cum_qty),
+        limit=float(allowed_qty),
+        action_taken="SYMBOL_HALTED",
+        description=f"Order {fill.client_order_id} filled {cum_qty} of {allowed_qty} quantity "
+        f"units: trading in {fill.symbol} is halted.",
+        ts_event=now,
+    )
+
+
+def of_venue(
+    event: str, severity: Severity, action: str, said: str, order: Order | None, now: int
+) -> RiskEvent:
+    """Tell of something at the venue, of one order or of the whole of it."""
+    return RiskEvent(
+        event_type=event,
+        severity=severity,
+        strategy_id=None if order is None else order.strategy_id,
+        symbol=None if order is None else order.symbol,
+        value=0.0,
+        limit=None,
+        action_taken=action,
+        description=said,
         ts_event=now,
     )

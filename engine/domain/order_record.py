@@ -13,11 +13,11 @@ from engine.domain.events import (
 from engine.domain.order_state import next_status
 from engine.domain.orders import Order, OrderStatus
 
-__all__ = ["OrderRecord"]
+__all__ = ["WORKING", "OrderRecord"]
 
 # Bound once: reaching a member through its Enum class costs a tenth of a microsecond.
 _PENDING_NEW, _UNKNOWN = OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN
-_WORKING = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+WORKING = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
 
 class OrderRecord:
@@ -25,15 +25,16 @@ class OrderRecord:
 
     ``allowed_qty`` is the largest quantity that was ever approved for it: what fills beyond is an
     overfill. ``acked`` says that the venue has had it for sure, ``in_doubt`` that nobody knows
-    what has become of it since, ``replacing`` how many replacements it has not answered,
+    what has become of it since, ``canceling`` that a cancel was passed on which the venue has not
+    refused, ``replacing`` how many replacements it has not answered,
     ``replaced_ts`` when the last one came into force, and ``doubts`` after how many intervals it
     is asked about next. ``questions`` are those about it that this connection has not answered,
     ``stale`` those of them that were asked before it was last sent.
     """
 
     __slots__ = (
-        "acked", "allowed_qty", "closing", "cum_qty", "doubts", "fills", "in_doubt", "leaves_qty",
-        "order", "questions", "replaced_ts", "replacing", "stale", "status",
+        "acked", "allowed_qty", "canceling", "closing", "cum_qty", "doubts", "fills", "in_doubt",
+        "leaves_qty", "order", "questions", "replaced_ts", "replacing", "stale", "status",
     )  # fmt: skip
 
     def __init__(self, order: Order, closing: bool) -> None:
@@ -45,6 +46,7 @@ class OrderRecord:
         self.fills: dict[str, OrderFilled] | None = None
         self.acked = False
         self.in_doubt = False
+        self.canceling = False
         self.replacing = 0
         self.replaced_ts = -1
         self.doubts = 1
@@ -71,7 +73,9 @@ class OrderRecord:
         after = next_status(self.status, kind, self.cum_qty, self.leaves_qty)
         if kind in (OrderUnknown, OrderAccepted):
             self.in_doubt = kind is OrderUnknown
-        elif kind in (CancelRejected, ReplaceRejected) and after in _WORKING:
+        elif kind in (CancelRejected, ReplaceRejected) and after in WORKING:
             known = self.acked or self.cum_qty
             after = _UNKNOWN if self.in_doubt or not known else after
+        if kind is CancelRejected:
+            self.canceling = False
         self.status = after

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-__all__ = ["LACKS_LIST", "VenueSession"]
+__all__ = ["LACKS_LIST", "VENUE_DOWN", "VenueSession"]
 
 LACKS_LIST = "VENUE_LACKS_LIST"
 """Why a venue that offers no list does not say what is working."""
+
+VENUE_DOWN = "VENUE_DOWN"
+"""Why a request is refused while there is no connection."""
 
 
 class VenueSession:

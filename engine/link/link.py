@@ -28,6 +28,7 @@ from engine.domain.events import (
 )
 from engine.domain.instruments import Instrument
 from engine.domain.orders import Order
+from engine.domain.venue_session import VENUE_DOWN
 from engine.errors import EngineHaltedError, InvariantError
 from engine.link.connection import Connection
 from engine.link.deadlines import Deadlines
@@ -49,7 +50,7 @@ from engine.sections import RetryConfig
 __all__ = ["Link"]
 
 _RAW_MAX = 4096
-_NO_ANSWER, _DOWN = "NO_ANSWER", "VENUE_DOWN"
+_NO_ANSWER = "NO_ANSWER"
 # What is waited for; the second half of a key is the order.
 _ACK, _CANCEL, _REPLACE, _QUERY, _LIST = "ack", "cancel", "replace", "query", "list"
 _OF_AN_ORDER = (_ACK, _CANCEL, _REPLACE, _QUERY)
@@ -243,7 +244,7 @@ class Link:
         self._dialect = None
         if is_news:
             self._report(VenueDown(reason=reason, ts_event=self._now()))
-        self._give_up_waiting(_DOWN)
+        self._give_up_waiting(VENUE_DOWN)
 
     def _give_up_waiting(self, reason: str) -> None:
         """Report every request that is unanswered: nobody will answer it any more."""
@@ -262,7 +263,7 @@ class Link:
     def _send(self, request: Request, sent: SentOrder | None, wait: str, order_id: str) -> str:
         """Send a request and wait for its answer; give the reason when it cannot be sent."""
         if self._dialect is None:
-            return _DOWN
+            return VENUE_DOWN
         try:
             message = self._dialect.encode(request, sent)
         except UnsendableError as error:
@@ -287,7 +288,7 @@ class Link:
             self._table.add(sent)
         elif known is not None:
             self._unknown(order_id, reason)
-        elif reason == _DOWN:
+        elif reason == VENUE_DOWN:
             self._report(OrderNotFound(client_order_id=order_id, ts_event=self._now()))
         else:
             self._report(OrderRejected(order_id, reason, self._now()))

@@ -144,7 +144,7 @@ def test_a_cancel_is_passed_on_and_its_refusal_puts_the_order_back_to_work() -> 
     rig.approve()
     rig.tell(ACCEPTED, fill(4, 4, 6))
     assert rig.tell(CANCEL) == []
-    assert rig.venue.kept[-1] is CANCEL
+    assert rig.venue.kept[-1] == CANCEL
     assert rig.status() is OrderStatus.PENDING_CANCEL
     rig.tell(CancelRejected("O", "TOO_LATE", 9))
     assert rig.status() is OrderStatus.PARTIALLY_FILLED

@@ -1,4 +1,4 @@
-"""What a refused cancel says of its order (nothing), and the last question to a venue."""
+"""What a refused cancel says of its order (nothing), that cancels last, and the last question."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ from typing import Any
 
 import pytest
 
-from engine.domain.commands import OrderMassStatusRequest, OrderStatusRequest
-from engine.domain.events import CancelRejected, OrdersWorking, ReplaceRejected
+from engine.domain.commands import CancelOrder, OrderMassStatusRequest, OrderStatusRequest
+from engine.domain.events import (
+    CancelRejected,
+    OrderCanceled,
+    OrderFilled,
+    OrdersWorking,
+    ReplaceRejected,
+    Severity,
+)
+from engine.domain.latch import Hold, TradingState
 from engine.domain.orders import OrderStatus
-from tests.unit.actors.router_rig import ACCEPTED, CANCEL, MAY_REPLACE, Rig, approval, fill
+from tests.unit.actors.router_rig import (
+    ACCEPTED,
+    CANCEL,
+    CANCELED,
+    MAY_REPLACE,
+    Rig,
+    approval,
+    fill,
+)
 from tests.unit.actors.test_venue_session import DOWN, GIVEN, NOT_FOUND, UNKNOWN, UP, outside, sent
 
-CANCEL_REFUSED = CancelRejected("O", "VENUE_DOWN", 9)
+CANCEL_REFUSED = CancelRejected("O", "NOT_NOW", 9)
+NO_VENUE = CancelRejected("O", "VENUE_DOWN", 9)
 REPLACE_REFUSED = ReplaceRejected("O", "VENUE_DOWN", 9)
 WORKING = OrdersWorking(client_order_ids=(), refused=None, ts_event=9)
 
@@ -65,10 +82,84 @@ def test_an_answer_ends_the_doubt_that_a_pending_cancel_was_in() -> None:
     assert rig.status() is OrderStatus.ACCEPTED
 
 
-@pytest.mark.req("P2")
-def test_one_whose_cancel_was_refused_for_want_of_a_venue_is_sent_when_it_never_arrived() -> None:
+@pytest.mark.req("P12", "P13")
+@pytest.mark.parametrize(
+    "before",
+    [
+        (ACCEPTED, DOWN, CANCEL, NO_VENUE),
+        # The venue went while the cancel was on its way there.
+        (ACCEPTED, CANCEL, DOWN, UNKNOWN),
+        (ACCEPTED, CANCEL, DOWN, UNKNOWN, NO_VENUE),
+        (fill(4, 4, 6), DOWN, CANCEL, NO_VENUE),
+        (UNKNOWN, DOWN, CANCEL, NO_VENUE),
+    ],
+)
+def test_a_cancel_for_which_there_was_no_venue_is_asked_for_when_there_is_one(
+    before: tuple[Any, ...],
+) -> None:
     rig = connected()
-    rig.tell(UNKNOWN, DOWN, CANCEL, CANCEL_REFUSED, UP)
+    assert CancelRejected not in map(type, rig.tell(*before))
+    sent(rig)
+    rig.tell(UP)
+    booked = tuple(each for each in before if isinstance(each, OrderFilled))
+    again = CancelOrder("O", "S", 7)
+    assert sent(rig) == [OrderStatusRequest(approval().order, booked), again]
+    rig.tell(ACCEPTED, GIVEN)
+    assert (sent(rig), rig.status()) == ([], OrderStatus.PENDING_CANCEL)
+    assert rig.tell(CANCELED) == [CANCELED]
+
+
+@pytest.mark.req("P12", "P13")
+@pytest.mark.parametrize("word", [ACCEPTED, fill(4, 4, 6)])
+def test_a_cancel_without_an_answer_is_asked_for_again_as_soon_as_the_order_is_known_to_work(
+    word: Any,
+) -> None:
+    rig = connected()
+    rig.tell(ACCEPTED, CANCEL, UNKNOWN)
+    sent(rig)
+    assert rig.tell(word) == [word]
+    assert (sent(rig), rig.status()) == ([CancelOrder("O", "S", 7)], OrderStatus.PENDING_CANCEL)
+
+
+@pytest.mark.req("P2")
+def test_one_that_never_arrived_and_is_to_be_canceled_is_not_sent_again() -> None:
+    rig = connected()
+    rig.tell(UNKNOWN, DOWN, CANCEL, NO_VENUE, UP)
+    sent(rig)
+    assert rig.tell(NOT_FOUND) == [OrderCanceled("O", "USER", 7)]
+    assert sent(rig) == []
+
+
+def test_what_is_being_canceled_is_not_replaced_however_little_is_known_of_it() -> None:
+    rig = connected()
+    rig.tell(ACCEPTED, CANCEL, UNKNOWN)
+    sent(rig)
+    assert rig.tell(MAY_REPLACE) == [ReplaceRejected("O", "ALREADY_PENDING_CANCEL", 6)]
+    assert sent(rig) == []
+
+
+@pytest.mark.req("P12", "R98")
+@pytest.mark.parametrize("state", [TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED])
+def test_a_refused_cancel_is_critical_when_its_order_should_not_work(state: TradingState) -> None:
+    rig = connected()
+    rig.tell(ACCEPTED, CANCEL)
+    if state is not TradingState.ACTIVE:
+        rig.latch.enter(Hold(state, "OPERATOR", "manual", 6), "")
+    first, *rest = rig.tell(CANCEL_REFUSED)
+    assert first == CANCEL_REFUSED
+    if state is TradingState.ACTIVE:
+        assert rest == []
+        return
+    (told,) = rest
+    assert (told.event_type, told.severity) == ("CANCEL_REFUSED", Severity.CRITICAL)
+    assert "order O works on while trading is held" in told.description
+    assert "NOT_NOW" in told.description
+
+
+@pytest.mark.req("P2")
+def test_one_whose_cancel_was_refused_is_sent_when_it_never_arrived() -> None:
+    rig = connected()
+    rig.tell(UNKNOWN, CANCEL, CANCEL_REFUSED, DOWN, UP)
     sent(rig)
     rig.tell(NOT_FOUND)
     assert sent(rig) == [approval().order]
