@@ -191,28 +191,29 @@ class StrategyHost(Actor):
         self._hook = ""
 
     def _make_feed(self, symbol: str, studies: Studies) -> None:
-        feed = SymbolFeed(symbol, self.desk, self._flush)
-        strategy = self.strategy
-        on_bar, stop = make_bar_feed(
-            feed,
-            symbol,
-            strategy.on_bar,
-            studies.base,
-            studies.aggregates,
-            calendar=self._calendar,
-            columns_of=self._columns_of,
-            warm_up=strategy.warm_up,
-        )
-        self._stops.append(stop)
-        if strategy.history:
-            on_bar = _remembering(self.desk.history[symbol].append, on_bar)
-        table: dict[type, Handler] = {Bar: on_bar}
-        for kind, hook in ((Trade, "on_trade"), (Quote, "on_quote")):
-            table[kind], stop = make_tick_feed(
-                feed, symbol, getattr(strategy, hook), studies, calendar=self._calendar
+        feed, strategy = SymbolFeed(symbol, self.desk, self._flush), self.strategy
+        table: dict[type, Handler] = {}
+        if Bar in self._kinds:
+            on_bar, stop = make_bar_feed(
+                feed,
+                symbol,
+                strategy.on_bar,
+                studies.base,
+                studies.aggregates,
+                calendar=self._calendar,
+                columns_of=self._columns_of,
+                warm_up=strategy.warm_up,
             )
             self._stops.append(stop)
-        self._feeds[symbol] = table[self._kinds[0]] if len(self._kinds) == 1 else _by_type(table)
+            remember = self.desk.history[symbol].append
+            table[Bar] = _remembering(remember, on_bar) if strategy.history else on_bar
+        for kind, hook in ((Trade, strategy.on_trade), (Quote, strategy.on_quote)):
+            if kind in self._kinds:
+                # Longer bars are made of one kind, the first there is of bars, trades and quotes.
+                made = [] if table else studies.aggregates
+                table[kind], stop = make_tick_feed(feed, symbol, hook, made, self._calendar)
+                self._stops.append(stop)
+        self._feeds[symbol] = table[self._kinds[0]] if len(table) == 1 else _by_type(table)
 
     def market_handler(self, symbol: str) -> Handler:
         """Give the function made for one symbol's events."""

@@ -40,6 +40,8 @@ class Allocation(Strategy):
             everything and buys nothing until the next; 0 is no limit.
         rsi_threshold: buy only while RSI(14) is below; 0 asks for nothing.
         macd_bullish: buy only while MACD(12, 26) is above its signal line (9).
+        rule_bars: length of the bars that both are of, such as ``1m``; those of the data when
+            empty. On trades or quotes alone it must be given, or no rule ever holds.
     """
 
     warm_up = False
@@ -54,6 +56,7 @@ class Allocation(Strategy):
     max_daily_loss: float = param(0.0, low=0.0, high=1.0)
     rsi_threshold: float = param(0.0, low=0.0, high=100.0)
     macd_bullish: bool = False
+    rule_bars: str = ""
 
     def on_start(self) -> None:
         """Buy what has a price; the rest when it has one.
@@ -66,10 +69,11 @@ class Allocation(Strategy):
             raise ValueError("allocation is empty: set strategy.allocation = {SYMBOL = 0.5}")
         for symbol in self.allocation:
             self.position(symbol)  # or it says which there are
+        bars = self.aggregate(self.rule_bars) if self.rule_bars else None
         if self.rsi_threshold:
-            self.rsi = self.use(ta.RSI(14))
+            self.rsi = self.use(ta.RSI(14), on=bars)
         if self.macd_bullish:
-            self.macd = self.use(ta.MACD(12, 26, 9))
+            self.macd = self.use(ta.MACD(12, 26, 9), on=bars)
         self._earned = 0.0
         self._base = self.initial_capital or self.cash
         self._stopped: set[str] = set()
@@ -118,7 +122,7 @@ class Allocation(Strategy):
             self._due = self.now + self.rebalance_interval * SECOND
             # After all events of this moment, so that no price of it is missing.
             self.set_timer(REBALANCE, self.now)
-        if symbol in self._wanted and self._may_enter():
+        if symbol in self._wanted and self._may_enter(symbol):
             self._buy(symbol)
 
     def _share(self, symbol: str) -> float:
@@ -129,11 +133,17 @@ class Allocation(Strategy):
             self._wanted.discard(symbol)
             self.target_value(symbol, self._share(symbol) * max(self.capital, 0.0))
 
-    def _may_enter(self) -> bool:
-        """Tell whether the rules of entry hold for the symbol at hand; one not ready does not."""
-        if self.rsi_threshold and not self.rsi.value < self.rsi_threshold:
-            return False
-        return not self.macd_bullish or self.macd.value > self.macd.macdsignal.value
+    def _may_enter(self, symbol: str) -> bool:
+        """Tell whether the rules of entry hold for a symbol; one that is not ready does not."""
+        # Of this symbol by name: a trade or a quote is no bar, and moves no indicator to its own.
+        if self.rsi_threshold:
+            rsi = self.rsi.of(symbol)
+            if not (rsi.ready and rsi.value < self.rsi_threshold):
+                return False
+        if self.macd_bullish:
+            signal = self.macd.macdsignal.of(symbol)
+            return signal.ready and self.macd.of(symbol).value > signal.value
+        return True
 
     def _rebalance(self, symbol: str) -> None:
         capital = self.capital

@@ -173,7 +173,7 @@ class Strategy:
         return self._studies.use(spec, on)
 
     def aggregate(self, every: str, then: Callable[[Bar], None] | None = None) -> Source:
-        """Aggregate the data's bars (or trades) of each symbol into coarser bars.
+        """Aggregate the data's bars, trades or quotes of each symbol into coarser bars.
 
         Args:
             every: ``"1h"``, ``"1d"`` (a trading day), ``"1w"``, ``"1mo"``, ``"count:100"``,

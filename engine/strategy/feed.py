@@ -14,7 +14,7 @@ from engine.domain.instruments import Instrument
 from engine.domain.market import Bar
 from engine.errors import ConfigError
 from engine.strategy.desk import Desk
-from engine.strategy.indicators import Source, Studies
+from engine.strategy.indicators import Source
 
 if TYPE_CHECKING:
     from engine.analytics.indicators import Plan
@@ -280,15 +280,14 @@ def make_tick_feed(
     feed: SymbolFeed,
     symbol: str,
     call: Hook,
-    studies: Studies,
-    *,
+    aggregates: list[Source],
     calendar: str,
 ) -> tuple[Hook, Callable[[], None]]:
     """Make the handler of a symbol's trades or quotes and its stop.
 
     Indicators on ticks are declared on an aggregation; the hook is called for every tick.
     """
-    advances = [aggregated(source, symbol, source.plan, calendar) for source in studies.aggregates]
+    advances = [aggregated(source, symbol, source.plan, calendar) for source in aggregates]
     if not advances:
         return feed.hook(call)
 

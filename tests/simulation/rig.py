@@ -17,7 +17,7 @@ from engine.config import Config, load_config
 from engine.domain.events import OrderFilled
 from engine.domain.executions import BeginExecution
 from engine.domain.instruments import Instrument
-from engine.domain.market import Bar
+from engine.domain.market import Bar, Quote, Trade
 from engine.domain.money import cash_units
 from engine.runtime.actor import Actor, Handler
 from engine.runtime.cell import Cell
@@ -61,12 +61,14 @@ class Core:
         settings: over the shipped backtest profile.
         instruments: what is traded.
         begin: makes a strategy that begins while the core is at work; None when none may.
+        kinds: of what the market data is.
     """
 
     strategies: Mapping[str, Strategy]
     settings: Mapping[str, Any] = field(default_factory=dict)
     instruments: Sequence[Instrument] = (Instrument(symbol="A"), Instrument(symbol="B"))
     begin: Callable[[BeginExecution], Strategy] | None = None
+    kinds: tuple[type, ...] = (Bar,)
 
     def __post_init__(self) -> None:
         self.config: Config = load_config("backtest", settings=self.settings)
@@ -77,7 +79,7 @@ class Core:
             self.config,
             strategies=self.strategies,
             instruments=self.instruments,
-            kinds=(Bar,),
+            kinds=self.kinds,
             columns_of=None,
             journal=self.journal,
             stop_run=self._stop,
@@ -148,6 +150,20 @@ class Core:
         self.cell.deliver_market(bar)
         self.cell.end_batch()
         return bar
+
+    def tick(self, kind: type[Trade | Quote], symbol: str, px: int, ts: int) -> None:
+        """Deliver a trade, or a quote one unit around a price."""
+        seq = self._seq[symbol]
+        self._seq[symbol] += 1
+        event = (
+            Trade(symbol, seq, ts, px, 10, 100, 1)
+            if kind is Trade
+            else Quote(symbol, seq, ts, px - 1, px + 1, 10, 10, 100, 1)
+        )
+        self.cell.fire_timers(ts)
+        self.cell.now = ts
+        self.cell.deliver_market(event)
+        self.cell.end_batch()
 
     def idle(self, until: int) -> None:
         """Let time pass without data, timers at ``until`` included."""

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from engine.domain.commands import OrderApproved
 from engine.domain.events import StrategyFailed
 from engine.domain.executions import BeginExecution
+from engine.domain.market import Quote, Trade
 from engine.domain.orders import Side
 from engine.strategy.allocation import Allocation
 from engine.strategy.base import Strategy
-from tests.simulation.rig import MINUTE, NO_LIMITS, Core
+from tests.simulation.rig import MINUTE, NO_LIMITS, START, Core
 
 WIDE = {**NO_LIMITS, "account.cash": 1_000_000.0, "costs.commission_bps": 0}
 CAPITAL = 10_000.0
@@ -196,6 +197,24 @@ def test_a_buy_waits_for_its_rules(rules: str) -> None:
     for number, close in enumerate(closes):
         run.bar("A", close)
         assert bool(orders(run)) is (number >= first), number
+
+
+@pytest.mark.req("D20", "R86")
+@pytest.mark.parametrize("kind", [Trade, Quote])
+@pytest.mark.parametrize("rule_bars", ["", "1m"])
+def test_rules_on_ticks_are_of_bars_made_of_them(kind: type[Trade | Quote], rule_bars: str) -> None:
+    given = {"allocation": HALVES, "initial_capital": CAPITAL, "rule_bars": rule_bars}
+    # RSI of what only rises is 100, of what only falls 0; both come at the same times.
+    strategy = Allocation(**given, rsi_threshold=50.0, macd_bullish=False)
+    run = Core({"S": strategy}, WIDE, kinds=(kind,)).start()
+    for minute in range(20):
+        ts = START + minute * MINUTE
+        run.tick(kind, "A", 10_000 + 10 * minute, ts + 1)
+        run.tick(kind, "B", 10_000 - 10 * minute, ts + 2)
+        # The 15th bar is complete with the first tick of the 16th minute.
+        bought = [("B", Side.BUY)] if rule_bars and minute >= 15 else []
+        assert [(symbol, side) for symbol, side, *_ in orders(run)] == bought, minute
+    assert run.events(StrategyFailed) == []
 
 
 @pytest.mark.req("D20")
