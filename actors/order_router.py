@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -79,7 +79,8 @@ class OrderRouter(Actor):
 
     Args:
         name: actor name.
-        venue: actor name of the venue.
+        venues: by name, the actor that takes requests to each; the first is where orders go
+            that no rule sends elsewhere.
         gate: actor name of the risk gate.
         latch: the trading state; the gate writes it.
         intent_ttl: age of an intent, in nanoseconds, beyond which it is not sent any more.
@@ -87,6 +88,7 @@ class OrderRouter(Actor):
         outside: whether the venue is outside this process. Then it says itself when it is there,
             and is asked about every open order first; and a report that cannot be is its fault, to
             be told and dropped, where one of our own venue would be a bug.
+        venue_of: names the venue of an order; None when there is one for all.
         ask_again_ns: how soon an order of unknown outcome is asked about again, nanoseconds;
             doubled each time, up to ``ASK_AGAIN_MOST`` times that.
     """
@@ -95,23 +97,27 @@ class OrderRouter(Actor):
         self,
         name: str,
         *,
-        venue: str,
+        venues: Mapping[str, str],
         gate: str,
         latch: TradingLatch,
         intent_ttl: int,
         keep_closed: int,
         outside: bool = False,
+        venue_of: Callable[[Order], str] | None = None,
         ask_again_ns: int = ASK_AGAIN_NS,
     ) -> None:
         super().__init__(name)
-        self._venue = venue
         self._gate = gate
         self.latch = latch
         self._intent_ttl = intent_ttl
         self._keep_closed = keep_closed
         self._closed: deque[str] = deque()
         self._outside = outside
-        self._session = VenueSession(is_up=not outside)
+        self._sessions = {
+            name: VenueSession(peer, is_up=not outside) for name, peer in venues.items()
+        }
+        self._first = next(iter(self._sessions.values()))
+        self._venue_of = venue_of
         self._ask_again_ns = ask_again_ns
         self.orders: dict[str, OrderRecord] = {}
 
@@ -149,15 +155,16 @@ class OrderRouter(Actor):
         order_id = order.client_order_id
         if order_id in self.orders:
             raise InvariantError(f"order {order_id} was approved twice")
-        record = self.orders[order_id] = OrderRecord(order, approved.closing)
-        session = self._session
+        venue_of = self._venue_of
+        session = self._first if venue_of is None else self._sessions[venue_of(order)]
+        record = self.orders[order_id] = OrderRecord(order, approved.closing, session)
         if session.asked or not session.is_up:
             record.status = _INITIALIZED
             session.held.append(order_id)
             return
         if self._may_leave(record):
             self.ctx.publish(OrderSubmitted(order_id, approved.verdict.ts_event))
-            self.ctx.send(self._venue, order)
+            self.ctx.send(session.peer, order)
 
     def _may_leave(self, record: OrderRecord) -> bool:
         """Look once more whether an order may be sent; cancel it here when it may not."""
@@ -209,7 +216,8 @@ class OrderRouter(Actor):
         """Ask for an order's cancel, again if need be: to cancel twice is to cancel once."""
         order = record.order
         record.status = OrderStatus.PENDING_CANCEL
-        self.ctx.send(self._venue, CancelOrder(order.client_order_id, order.strategy_id, ts_init))
+        cancel = CancelOrder(order.client_order_id, order.strategy_id, ts_init)
+        self.ctx.send(record.session.peer, cancel)
 
     def on_replace_approved(self, approved: ReplaceApproved) -> None:
         """Pass an approved replacement on, or answer it here."""
@@ -217,7 +225,8 @@ class OrderRouter(Actor):
         record = self.orders.get(replace.client_order_id)
         reason = _refusal(record, replace.strategy_id)
         if record is not None and reason is None:
-            waits = record.status is _INITIALIZED or replace.client_order_id in self._session.asked
+            asked = record.session.asked
+            waits = record.status is _INITIALIZED or replace.client_order_id in asked
             reason = "NOT_READY" if waits else self._refusal_to_send(record, replace.ts_init)
         if record is None or reason is not None:
             rejected = ReplaceRejected(replace.client_order_id, reason or "", replace.ts_init)
@@ -226,7 +235,7 @@ class OrderRouter(Actor):
         record.allowed_qty = max(record.allowed_qty, replace.order_qty or 0)
         record.replacing += 1
         record.status = OrderStatus.PENDING_REPLACE
-        self.ctx.send(self._venue, replace)
+        self.ctx.send(record.session.peer, replace)
 
     def on_order_filled(self, fill: OrderFilled) -> None:
         """Apply an execution once, whenever it arrives, and pass it on."""
@@ -300,7 +309,7 @@ class OrderRouter(Actor):
             return  # it has not been there: it is asked for again when there is a venue
         if type(report) is OrderReplaced:
             # Two may come into force at one time, but not when old ones are being said again.
-            again = report.client_order_id in self._session.asked or not record.replacing
+            again = report.client_order_id in record.session.asked or not record.replacing
             if report.ts_event < record.replaced_ts + again:
                 return
             record.replaced_ts = report.ts_event
@@ -333,25 +342,32 @@ class OrderRouter(Actor):
 
     def on_venue_up(self, up: VenueUp) -> None:
         """Ask a venue that is connected, or again, about every open order; new ones wait."""
+        session = self._of_venue(up.venue)
         sent = {
             order_id: record
             for order_id, record in self.orders.items()
-            if record.status not in TERMINAL and record.status is not _INITIALIZED
+            if record.session is session
+            and record.status not in TERMINAL
+            and record.status is not _INITIALIZED
         }
-        self._session.ask(set(sent))
-        self.ctx.send(self._venue, OrderMassStatusRequest())
+        session.ask(set(sent))
+        self.ctx.send(session.peer, OrderMassStatusRequest())
         for record in sent.values():
             record.questions = record.stale = 0  # nobody answers those of an earlier connection
             self._ask(record)
             if record.canceling:  # whether that arrived nobody knows
                 self._cancel(record, self.ctx.now)
-        if self._session.is_open:
-            self._release()
+        if session.is_open:
+            self._release(session)
+
+    def _of_venue(self, venue: str) -> VenueSession:
+        return self._sessions[venue] if venue else self._first
 
     def on_venue_down(self, down: VenueDown) -> None:
         """Hold new orders until the venue is back."""
-        if self._session.lose():
-            self._tell("VENUE_DOWN", Severity.WARNING, "ORDERS_HELD", down.reason)
+        if self._of_venue(down.venue).lose():
+            said = f"{down.venue}: {down.reason}" if down.venue else down.reason
+            self._tell("VENUE_DOWN", Severity.WARNING, "ORDERS_HELD", said)
 
     def on_order_status_given(self, given: OrderStatusGiven) -> None:
         """Take the end of an answer: a replacement that it does not tell of never came to be."""
@@ -373,9 +389,9 @@ class OrderRouter(Actor):
                 self._lost(record, missing)
             elif record.canceling:
                 self._cancel_here(record, "USER")
-            elif self._session.is_up and self._may_leave(record):
+            elif record.session.is_up and self._may_leave(record):
                 record.stale = record.questions
-                self.ctx.send(self._venue, record.order)
+                self.ctx.send(record.session.peer, record.order)
         self._answered(order_id)
 
     def _lost(self, record: OrderRecord, missing: OrderNotFound) -> None:
@@ -392,17 +408,18 @@ class OrderRouter(Actor):
 
     @property
     def agrees(self) -> bool:
-        """True when nothing is left to be asked of the venue and it has answered the last."""
-        return self._session.is_open and self._session.is_listed
+        """True when nothing is left to be asked of any venue and each has answered the last."""
+        return all(each.is_open and each.is_listed for each in self._sessions.values())
 
     def on_mass_status_request(self, request: OrderMassStatusRequest) -> None:
-        """Ask the venue once more: what it had to say before it answers is here by then."""
-        self._session.is_listed = False
-        self.ctx.send(self._venue, request)
+        """Ask every venue once more: what it had to say before it answers is here by then."""
+        for session in self._sessions.values():
+            session.is_listed = False
+            self.ctx.send(session.peer, request)
 
     def on_orders_working(self, working: OrdersWorking) -> None:
         """Tell of orders that work at the venue and are not ours."""
-        self._session.listed(working.refused)
+        self._of_venue(working.venue).listed(working.refused)
         strangers = [each for each in working.client_order_ids if each not in self.orders]
         if strangers:
             named = ", ".join(strangers[:5]) + (" and more" if len(strangers) > 5 else "")
@@ -419,7 +436,7 @@ class OrderRouter(Actor):
         """Ask about an order of unknown outcome, as long as it is one."""
         record = self.orders.get(again.client_order_id)
         if record is not None and record.status is _UNKNOWN:
-            if self._session.is_up:
+            if record.session.is_up:
                 self._ask(record)
             else:
                 self._doubt(record)
@@ -434,15 +451,16 @@ class OrderRouter(Actor):
     def _ask(self, record: OrderRecord) -> None:
         record.questions += 1
         booked = tuple((record.fills or {}).values())
-        self.ctx.send(self._venue, OrderStatusRequest(record.order, booked))
+        self.ctx.send(record.session.peer, OrderStatusRequest(record.order, booked))
 
     def _answered(self, order_id: str) -> None:
-        if self._session.answered(order_id):
-            self._release()
+        for session in self._sessions.values():
+            if session.answered(order_id):
+                self._release(session)
 
-    def _release(self) -> None:
-        """Send what has waited for the venue, if it may still leave."""
-        held = self._session.held
+    def _release(self, session: VenueSession) -> None:
+        """Send what has waited for a venue, if it may still leave."""
+        held = session.held
         while held:
             record = self.orders.get(held.popleft())
             if record is None or record.status is not _INITIALIZED:
@@ -451,7 +469,7 @@ class OrderRouter(Actor):
                 record.status = _PENDING_NEW
                 order = record.order
                 self.ctx.publish(OrderSubmitted(order.client_order_id, self.ctx.now))
-                self.ctx.send(self._venue, order)
+                self.ctx.send(session.peer, order)
 
     def _tell(
         self, event: str, severity: Severity, action: str, said: str, order: Order | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from engine import faults
 from engine.domain.commands import (
     CancelOrder,
@@ -12,10 +14,12 @@ from engine.domain.commands import (
     OrderStatusRequest,
     ReplaceOrder,
 )
-from engine.domain.events import VenueDown
+from engine.domain.events import OrdersWorking, VenueDown, VenueUp
 from engine.domain.orders import Order
 from engine.ports import VenueLink
 from engine.runtime.actor import Actor, Handler
+
+_OF_A_VENUE = (VenueUp, VenueDown, OrdersWorking)
 
 
 class VenueGateway(Actor):
@@ -24,6 +28,7 @@ class VenueGateway(Actor):
     Args:
         name: actor name.
         link: the connection.
+        venue: name of the venue.
         report: takes what the venue reports, from any thread.
         router: actor name of the order router.
         timeout_s: how long letting go of the connection may take, seconds.
@@ -34,12 +39,14 @@ class VenueGateway(Actor):
         name: str,
         *,
         link: VenueLink,
+        venue: str,
         report: Callable[[Any], None],
         router: str,
         timeout_s: float,
     ) -> None:
         super().__init__(name)
         self._link = link
+        self._venue = venue
         self._report = report
         self._router = router
         self._timeout_s = timeout_s
@@ -56,12 +63,19 @@ class VenueGateway(Actor):
 
     def on_start(self) -> None:
         """Connect. Whatever was before, there is no connection yet."""
-        self.ctx.send(self._router, VenueDown(reason="STARTING", ts_event=self.ctx.now))
-        self._link.open(self._report)
+        down = VenueDown(reason="STARTING", ts_event=self.ctx.now, venue=self._venue)
+        self.ctx.send(self._router, down)
+        self._link.open(self._heard)
 
     def on_stop(self) -> None:
         """Let go of the connection; orders work on at the venue."""
         self._link.close(timeout_s=self._timeout_s)
+
+    def _heard(self, event: Any) -> None:
+        """Pass a report on; what is about no order must say of which venue it is."""
+        if type(event) in _OF_A_VENUE:
+            event = msgspec.structs.replace(event, venue=self._venue)
+        self._report(event)
 
     def on_order(self, order: Order) -> None:
         """Send an order."""

@@ -180,10 +180,12 @@ class VenueUp(msgspec.Struct, frozen=True, kw_only=True, tag="venue_up"):
     Attributes:
         service: what the venue serves, such as ``tetrad.oms.v1.OrderLink``.
         ts_event: UTC nanoseconds, by our own clock.
+        venue: which one; empty for the one that orders go to without a rule.
     """
 
     service: str
     ts_event: int
+    venue: str = ""
 
 
 class VenueDown(msgspec.Struct, frozen=True, kw_only=True, tag="venue_down"):
@@ -192,10 +194,12 @@ class VenueDown(msgspec.Struct, frozen=True, kw_only=True, tag="venue_down"):
     Attributes:
         reason: a short code, then the words of whoever refused.
         ts_event: UTC nanoseconds, by our own clock.
+        venue: which one; empty for the one that orders go to without a rule.
     """
 
     reason: str
     ts_event: int
+    venue: str = ""
 
 
 class OrderNotFound(msgspec.Struct, frozen=True, kw_only=True, tag="order_not_found"):
@@ -219,11 +223,13 @@ class OrdersWorking(msgspec.Struct, frozen=True, kw_only=True, tag="orders_worki
         client_order_ids: the orders; empty when there is none, and when ``refused`` is set.
         refused: why there is no answer, such as ``VENUE_LACKS_LIST``; None when there is one.
         ts_event: UTC nanoseconds.
+        venue: which one; empty for the one that orders go to without a rule.
     """
 
     client_order_ids: tuple[str, ...]
     refused: str | None
     ts_event: int
+    venue: str = ""
 
 
 class BadAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="bad_answer"):

@@ -12,6 +12,7 @@ from engine.domain.events import (
 )
 from engine.domain.order_state import next_status
 from engine.domain.orders import Order, OrderStatus
+from engine.domain.venue_session import VenueSession
 
 __all__ = ["WORKING", "OrderRecord"]
 
@@ -23,6 +24,7 @@ WORKING = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 class OrderRecord:
     """State of one order: what it has become since it was approved.
 
+    ``session`` is that of the venue it goes to.
     ``allowed_qty`` is the largest quantity that was ever approved for it: what fills beyond is an
     overfill. ``acked`` says that the venue has had it for sure, ``in_doubt`` that nobody knows
     what has become of it since, ``canceling`` that a cancel was passed on which the venue has not
@@ -34,11 +36,13 @@ class OrderRecord:
 
     __slots__ = (
         "acked", "allowed_qty", "canceling", "closing", "cum_qty", "doubts", "fills", "in_doubt",
-        "leaves_qty", "order", "questions", "replaced_ts", "replacing", "stale", "status",
+        "leaves_qty", "order", "questions", "replaced_ts", "replacing", "session", "stale",
+        "status",
     )  # fmt: skip
 
-    def __init__(self, order: Order, closing: bool) -> None:
+    def __init__(self, order: Order, closing: bool, session: VenueSession) -> None:
         self.order = order
+        self.session = session
         self.closing = closing
         self.status = _PENDING_NEW
         self.cum_qty = 0

@@ -23,18 +23,21 @@ class VenueSession:
     """One connection to a venue.
 
     Args:
+        peer: actor name of who takes requests to it.
         is_up: whether there is a connection already.
 
     Attributes:
+        peer: the same.
         is_up: whether there is a connection.
         asked: orders whose status has been asked for and not answered.
         held: approvals that wait until the venue is open, in order.
         is_listed: whether it has said what is working there since it was asked last.
     """
 
-    __slots__ = ("asked", "held", "is_listed", "is_up")
+    __slots__ = ("asked", "held", "is_listed", "is_up", "peer")
 
-    def __init__(self, *, is_up: bool) -> None:
+    def __init__(self, peer: str, *, is_up: bool) -> None:
+        self.peer = peer
         self.is_up = self.is_listed = is_up
         self.asked: set[str] = set()
         self.held: deque[Any] = deque()

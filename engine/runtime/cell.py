@@ -380,9 +380,11 @@ class Cell:
         self._each("on_stop")
 
     def end_batch(self) -> None:
-        """Tell every actor that a batch of input has been handled."""
+        """Tell every actor that a batch of input has been handled, and handle what that causes."""
         for actor in self.actors.values():
             actor.on_batch()
+        if self.queue:
+            self.drain()
 
     def _each(self, hook: str) -> None:
         for actor in tuple(self.actors.values()):

@@ -14,7 +14,7 @@ import msgspec
 from engine.domain.deliveries import Consumed
 from engine.domain.market import Bar, Quote, Trade
 
-__all__ = ["Batch", "Finished", "Input", "Started", "Ticked", "Told"]
+__all__ = ["Batch", "BatchKept", "BatchTaken", "Finished", "Input", "Started", "Ticked", "Told"]
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="started"):
@@ -67,3 +67,11 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
 
     inputs: tuple[Any, ...]
     events: tuple[Any, ...]
+
+
+class BatchTaken(msgspec.Struct, frozen=True, tag="batch_taken"):
+    """The archivist has a batch, and with it what decided every request before it."""
+
+
+class BatchKept(msgspec.Struct, frozen=True, tag="batch_kept"):
+    """The archivist has committed every batch that it had taken."""

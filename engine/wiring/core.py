@@ -64,6 +64,7 @@ from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
+from engine.wiring.venues import outbox_name, venue_routes
 
 if TYPE_CHECKING:
     pass
@@ -164,7 +165,7 @@ def build_core(
         stop_run: ends the run (supervision policy ``stop``).
         latch: keeps the trading state; the profile's own store when None.
         archivist: name of the actor that keeps batches; None when nothing outlives the process.
-        simulated: whether the venue is in the core; else orders go out by the archivist.
+        simulated: whether the venue is in the core; else orders go out by the outbox of theirs.
         begin: makes a strategy that begins while the run is at work; None when none may.
     """
     by_symbol = {instrument.symbol: instrument for instrument in instruments}
@@ -205,9 +206,9 @@ def build_core(
         Monitor(MONITOR, guards=GuardBounds.of(config.risk), instruments=by_symbol),
         OrderRouter(
             ROUTER,
-            venue=VENUE if simulated or archivist is None else archivist,
             gate=GATE,
             outside=not simulated,
+            **_venues(config, simulated),
             ask_again_ns=_real(ASK_AGAIN_NS, config),
             latch=state,
             intent_ttl=bounds(config.risk).intent_ttl,
@@ -218,6 +219,17 @@ def build_core(
         Controller(CONTROLLER, stop_run=stop),
         Recorder(RECORDER, journal=journal, archivist=archivist),
     ]
+
+
+def _venues(config: Config, simulated: bool) -> dict[str, Any]:
+    """Say to the router where orders go."""
+    if simulated:
+        return {"venues": {VENUE: VENUE}}
+    routed = venue_routes(config)
+    return {
+        "venues": {venue: outbox_name(venue) for venue in routed.venues},
+        "venue_of": routed.venue_of if config.venue.routes else None,
+    }
 
 
 def _executor(
@@ -311,7 +323,7 @@ def build_risk_core(
         Monitor(MONITOR, guards=GuardBounds.of(limits), instruments=by_symbol),
         OrderRouter(
             ROUTER,
-            venue=VENUE,
+            venues={VENUE: VENUE},
             gate=GATE,
             latch=latch,
             intent_ttl=bounds(limits).intent_ttl,

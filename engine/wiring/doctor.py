@@ -18,6 +18,7 @@ from engine.config import Config
 from engine.domain.findings import Finding, problem, silence
 from engine.errors import ConfigError, TetradError
 from engine.wiring.safety import lacking
+from engine.wiring.venues import venue_routes
 
 __all__ = ["examine"]
 
@@ -109,9 +110,10 @@ def _cases(config: Config, environment: Mapping[str, str]) -> Iterator[_Case]:
     topics = _topics(config)
     if topics:
         yield _kafka(config, topics)
-    venue = _VENUES.get(config.venue.kind)
-    if venue is not None:
-        yield venue(config, environment)
+    for kind in venue_routes(config).venues:
+        venue = _VENUES.get(kind)
+        if venue is not None:
+            yield venue(config, environment)
 
 
 def _store(config: Config) -> _Case:

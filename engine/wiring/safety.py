@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from adapters.postgres.conninfo import is_encrypted
 from engine.errors import ConfigError
 from engine.sections import Config
+from engine.wiring.venues import venue_routes
 
 __all__ = ["lacking", "require_safe"]
 
@@ -45,21 +46,21 @@ def _unencrypted(config: Config) -> Iterator[str]:
     if config.store.url is not None and not is_encrypted(config.store.url):
         yield f"store.url is not encrypted: add sslmode=verify-full, {allow}"
     brokers = (config.feed.kind, config.run.executions, config.publish.kind)
-    venue = config.venue.kind
+    venues = venue_routes(config).venues
     if "redis" in brokers and config.redis.url.startswith("redis://"):
         yield f"redis.url is not encrypted: write rediss://, {allow}"
     protocol = str(config.kafka.options.get("security.protocol", "PLAINTEXT")).upper()
     if "kafka" in brokers and protocol not in _KAFKA_ENCRYPTED:
         yield f'kafka.options "security.protocol" is {protocol}: set SSL or SASL_SSL, {allow}'
-    if venue == "grpc" and not config.oms_grpc.tls.enabled:
+    if "grpc" in venues and not config.oms_grpc.tls.enabled:
         yield f"oms_grpc.tls.enabled is false: set it to true, {allow}"
     urls = {
         "http": ("gateway.url", config.gateway.url),
         "alpaca": ("alpaca.url", config.alpaca.url),
     }
-    name, url = urls.get(venue, ("", "https://"))
-    if not url.startswith("https://"):
-        yield f"{name} is not encrypted: write https://, {allow}"
+    for venue, (name, url) in urls.items():
+        if venue in venues and not url.startswith("https://"):
+            yield f"{name} is not encrypted: write https://, {allow}"
 
 
 def _not_live(config: Config) -> Iterator[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from actors.archivist import REQUESTS, Archivist
+from actors.archivist import Archivist
 from actors.ledger import Ledger
 from actors.order_router import OrderRouter
+from actors.outbox import REQUESTS, Outbox
 from actors.recorder import RECORDED, Recorder
 from actors.risk_gate import RiskGate
-from actors.venue_gateway import VenueGateway
 from adapters.memory.latch import BegunLatchStore
 from adapters.memory.tape import Tape
 from adapters.postgres.connection import connect
@@ -30,7 +29,7 @@ from engine.domain.latch import Hold
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.orders import TERMINAL, OrderStatus
 from engine.errors import EngineHaltedError, InvariantError
-from engine.ports import LatchStore, MarketHistory, RunStore, VenueLink
+from engine.ports import LatchStore, MarketHistory, RunStore
 from engine.runtime.actor import Actor
 from engine.runtime.cell import Routes
 from engine.runtime.clock import Clock
@@ -41,6 +40,7 @@ from engine.runtime.supervision import Role
 from engine.sections import StoreConfig
 from engine.wiring.core import ROUTER, latch_store
 from engine.wiring.feeds import CORE
+from engine.wiring.venues import gateway_name, new_gateway, outbox_name, venue_routes
 
 __all__ = [
     "ARCHIVE",
@@ -58,13 +58,10 @@ __all__ = [
 
 ARCHIVE = "archive"
 ARCHIVIST = "archivist"
-GATEWAY = "venue_gateway"
 CORE_CAPACITY = 512
 ARCHIVE_CAPACITY = 256
 ROOM_S = 10.0
 """How long the core waits for room in the archive before the engine halts."""
-LINK_CLOSE_S = 5.0
-"""How long letting go of a venue may take."""
 DEAD_LETTERS_MAX = 1000
 _UNSETTLED = frozenset(
     {
@@ -193,13 +190,15 @@ def build_runtime(
     recorder = next((actor for actor in core if isinstance(actor, Recorder)), None)
     if recorder is None:
         raise InvariantError("a run that is kept needs a recorder")
-    is_simulated = over or config.venue.kind == "simulated"
-    archivist = Archivist(ARCHIVIST, store=store, venue=None if is_simulated else GATEWAY)
+    is_outside = not over and config.venue.kind != "simulated"
+    venues = venue_routes(config).venues if is_outside else ()
+    outboxes = [Outbox(outbox_name(each), gateway=gateway_name(each)) for each in venues]
+    archivist = Archivist(ARCHIVIST, store=store, outboxes=[each.name for each in outboxes])
     kept: dict[type, Overflow] = dict.fromkeys((Batch, *REQUESTS), Overflow.HALT)
     overflow = dict.fromkeys((*table, *RECORDED, *TOLD), Overflow.HALT)
     overflow |= dict.fromkeys((Bar, Trade, Quote, Fed), Overflow.WAIT)
     cells = [
-        _cell(ARCHIVE, [archivist], ARCHIVE_CAPACITY, kept),
+        _cell(ARCHIVE, [archivist, *outboxes], ARCHIVE_CAPACITY, kept),
         _cell(
             CORE,
             core,
@@ -212,18 +211,20 @@ def build_runtime(
         *feed,
     ]
     started: list[PykkaRuntime] = []
-    if not is_simulated:
 
-        def report(event: Any) -> None:
-            with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
-                started[0].tell(ROUTER, event)
+    def report(event: Any) -> None:
+        with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
+            started[0].tell(ROUTER, event)
 
-        by_symbol = {each.symbol: each for each in instruments}
-        gateway = _gateway(
-            config, core, report, instruments=by_symbol, now=clock.now, client=run_name
-        )
+    gate = next(actor for actor in core if isinstance(actor, RiskGate))
+    by_symbol = {each.symbol: each for each in instruments}
+    for venue in venues:
+        gateway = new_gateway(
+            config, venue, gate, report, router=ROUTER,
+            instruments=by_symbol, now=clock.now, client=run_name,
+        )  # fmt: skip
         # First, so that it is the last to stop: what the archive lets go must still leave.
-        cells.insert(0, _cell(GATEWAY, [gateway], ARCHIVE_CAPACITY, kept))
+        cells.insert(0, _cell(gateway.name, [gateway], ARCHIVE_CAPACITY, kept))
     runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)
     started.append(runtime)
     return runtime
@@ -264,45 +265,6 @@ def ask_for_the_last_time(runtime: PykkaRuntime, timeout_s: float) -> None:
         runtime.ask(ROUTER, OrderMassStatusRequest(), timeout_s=timeout_s)
     except TimeoutError as error:
         raise EngineHaltedError(str(error)) from error
-
-
-def _gateway(
-    config: Config, core: Sequence[Actor], report: Callable[[Any], None], **common: Any
-) -> VenueGateway:
-    link = _LINKS[config.venue.kind](
-        config, core, keep_closed=config.orders.keep_closed, on_bad_answer=report, **common
-    )
-    return VenueGateway(GATEWAY, link=link, report=report, router=ROUTER, timeout_s=LINK_CLOSE_S)
-
-
-# What a link needs is imported with it: gRPC and HTTP take a while, and nothing else needs them.
-
-
-def _grpc_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
-    from adapters.grpc.link import GrpcVenueLink
-
-    return GrpcVenueLink(config.oms_grpc, **common)
-
-
-def _http_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
-    from adapters.http.link import HttpVenueLink
-
-    gate = next(actor for actor in core if isinstance(actor, RiskGate))
-    return HttpVenueLink(config.gateway, price_of=gate.price_of, **common)
-
-
-def _alpaca_link(config: Config, core: Sequence[Actor], **common: Any) -> VenueLink:
-    from adapters.alpaca.link import AlpacaVenueLink
-
-    return AlpacaVenueLink(config.alpaca, environment=os.environ, **common)
-
-
-_LINKS: Mapping[str, Callable[..., VenueLink]] = {
-    "grpc": _grpc_link,
-    "http": _http_link,
-    "alpaca": _alpaca_link,
-}
-"""How a venue outside this process is reached, by ``venue.kind``."""
 
 
 def _cell(

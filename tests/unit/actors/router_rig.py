@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.order_router import OrderRouter
@@ -59,22 +59,23 @@ class Keeper(Actor):
 class Rig:
     """A router between a gate, a venue and everybody else, who keep what they hear."""
 
-    def __init__(self, keep_closed: int = 10, **settings: Any) -> None:
+    def __init__(
+        self, keep_closed: int = 10, others: Sequence[Actor] = (), **settings: Any
+    ) -> None:
         self.latch = TradingLatch()
         self.router = OrderRouter(
             "order_router",
-            venue="venue",
+            **{"venues": {"venue": "venue"}, **settings},
             gate="gate",
             latch=self.latch,
             intent_ttl=100,
             keep_closed=keep_closed,
-            **settings,
         )
         self.gate = Keeper("gate", SetSymbolState)
         self.venue = Keeper("venue", *ASKED)
         self.world = Keeper("world", *PUBLISHED)
         routes = dict.fromkeys(PUBLISHED, ("world",))
-        self.cell = Cell("core", [self.router, self.gate, self.venue, self.world], routes)
+        self.cell = Cell("core", [self.router, self.gate, self.venue, self.world, *others], routes)
 
     def tell(self, *messages: Any) -> list[Any]:
         """Deliver messages; give what was published because of them."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.archivist import REQUESTS, Archivist
+from actors.archivist import Archivist
+from actors.outbox import REQUESTS, Outbox
 from engine.domain.commands import (
     CancelOrder,
     OrderMassStatusRequest,
@@ -41,12 +42,17 @@ class Shelf:
 class Venue(Actor):
     """Notes what reaches it, in one log with what is kept."""
 
-    def __init__(self, log: list[Any]) -> None:
-        super().__init__("venue")
+    def __init__(self, log: list[Any], name: str = "venue") -> None:
+        super().__init__(name)
         self.log = log
+        self.got: list[Any] = []
 
     def handlers(self) -> Mapping[type, Handler]:
-        return dict.fromkeys(REQUESTS, self.log.append)
+        return dict.fromkeys(REQUESTS, self.on_request)
+
+    def on_request(self, request: Any) -> None:
+        self.log.append(request)
+        self.got.append(request)
 
 
 class Rig:
@@ -54,15 +60,15 @@ class Rig:
         self.log: list[Any] = []
         self.shelf = Shelf(self.log)
         store: Any = self.shelf
-        archivist = Archivist("archivist", store=store, venue=venue)
-        self.cell = Cell("c", [archivist, Venue(self.log)], {})
+        outboxes = [] if venue is None else [Outbox("outbox", gateway=venue)]
+        archivist = Archivist("archivist", store=store, outboxes=[each.name for each in outboxes])
+        self.cell = Cell("c", [archivist, *outboxes, Venue(self.log)], {})
 
     def tell(self, *messages: Any) -> list[Any]:
         """Deliver messages, end the batch, and give what has been kept and sent so far."""
         for message in messages:
-            self.cell.deliver("archivist", message)
+            self.cell.deliver("archivist" if type(message) is Batch else "outbox", message)
         self.cell.end_batch()
-        self.cell.drain()
         return self.log
 
 
@@ -101,8 +107,26 @@ def test_nothing_leaves_when_nothing_can_be_kept() -> None:
 )
 def test_every_kind_of_request_leaves(request_: Any) -> None:
     assert Rig().tell(request_, FIRST) == [(FIRST,), request_]
-    assert Rig(venue=None).tell(request_, FIRST) == [(FIRST,)]
 
 
 def test_without_a_venue_outside_batches_are_kept_all_the_same() -> None:
     assert Rig(venue=None).tell(FIRST) == [(FIRST,)]
+
+
+def test_every_venue_has_its_own_outbox_and_the_kept_batch_opens_all() -> None:
+    log: list[Any] = []
+    store: Any = Shelf(log)
+    outboxes = [Outbox(f"outbox.{each}", gateway=each) for each in "ab"]
+    archivist = Archivist("archivist", store=store, outboxes=[each.name for each in outboxes])
+    venues = [Venue(log, name) for name in "ab"]
+    cell = Cell("c", [archivist, *outboxes, *venues], {})
+    cell.deliver("outbox.b", CANCEL)
+    cell.deliver("outbox.a", ORDER)
+    cell.deliver("archivist", FIRST)
+    cell.deliver("outbox.a", CANCEL)
+    cell.end_batch()
+    assert log == [(FIRST,), ORDER, CANCEL]
+    assert [venue.got for venue in venues] == [[ORDER], [CANCEL]]
+    cell.deliver("archivist", SECOND)
+    cell.end_batch()
+    assert [venue.got for venue in venues] == [[ORDER, CANCEL], [CANCEL]]
