@@ -235,7 +235,42 @@ def over_http(
     return exchange, {"venue.kind": "http", "gateway.url": f"http://127.0.0.1:{exchange.port}"}
 
 
-Venue = Callable[[str, dict[str, Any], MarketHistory, ExitStack], tuple[Exchange, Any]]
+class Both:
+    """Two exchanges that are fed the same bars, in step."""
+
+    def __init__(self, *exchanges: Exchange) -> None:
+        self._exchanges = exchanges
+
+    @property
+    def told(self) -> Counter[type]:
+        return sum((each.told for each in self._exchanges), Counter())
+
+    def feed_next(self) -> None:
+        for each in self._exchanges:
+            each.feed_next()
+
+    def wait_ready(self) -> None:
+        for each in self._exchanges:
+            each.wait_ready()
+
+    def stop(self) -> None:
+        for each in self._exchanges:
+            each.stop()
+        # Each has told only what it was asked: one symbol's orders.
+        assert all(each.told[OrderFilled] > 10 for each in self._exchanges)
+
+
+def over_both(
+    database: str, files: dict[str, Any], history: MarketHistory, stack: ExitStack
+) -> tuple[Both, Any]:
+    """Serve both: orders in B go to the gateway, all others to the order management system."""
+    oms, its = over_grpc(database, files, history, stack)
+    gateway, others = over_http(database, files, history, stack)
+    routes = {"venue.routes": [{"symbol": "B", "kind": "http"}]}
+    return Both(oms, gateway), {**others, **its, **routes}
+
+
+Venue = Callable[[str, dict[str, Any], MarketHistory, ExitStack], tuple[Exchange | Both, Any]]
 
 
 def in_lockstep(
@@ -274,13 +309,13 @@ def in_lockstep(
         return run.wait()
 
 
-def told(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.drop(*[name for name in UNTOLD if name in frame.columns])
+def told(frame: pl.DataFrame, *but: str) -> pl.DataFrame:
+    return frame.drop(*[name for name in (*UNTOLD, *but) if name in frame.columns])
 
 
-def require_same(result: BacktestResult, expected: BacktestResult) -> None:
+def require_same(result: BacktestResult, expected: BacktestResult, *but: str) -> None:
     for name in ("orders", "verdicts", "check_inputs", "fills", "trades", "signals"):
-        ours, theirs = told(getattr(result, name)), told(getattr(expected, name))
+        ours, theirs = told(getattr(result, name), *but), told(getattr(expected, name), *but)
         assert ours.columns == theirs.columns, name
         for column in ours.columns:
             assert ours[column].to_list() == theirs[column].to_list(), (name, column)
@@ -315,3 +350,15 @@ def test_paper_over_kafka_and_the_http_gateway_is_the_backtest(
         database, files, kafka_broker(kafka, new_topic(kafka)), over_http, lambda: None
     )
     require_same(result, backtested(files))
+
+
+@pytest.mark.req("R1", "R2", "P33", "D8", "D9")
+def test_one_run_over_two_venues_is_the_backtest(
+    database: str, redis_at: str, files: dict[str, Any]
+) -> None:
+    result = in_lockstep(
+        database, files, redis_broker(redis_at), over_both,
+        lambda: wait_listener(redis_at, "market_data:B"),
+    )  # fmt: skip
+    require_same(result, backtested(files), "exec_id")  # each venue numbers its own
+    assert result.fills.n_unique("exec_id") < len(result.fills)

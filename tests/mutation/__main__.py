@@ -42,7 +42,8 @@ MODULES = (
     "engine/domain/exposure", "engine/domain/risk", "engine/domain/reservations",
     "engine/domain/throttle", "engine/domain/latch", "engine/domain/guards",
     "engine/domain/results", "engine/domain/risk_book", "engine/domain/order_shape",
-    "engine/domain/venue_session", "actors/archivist",
+    "engine/domain/venue_session", "engine/domain/venue_routes",
+    "actors/archivist", "actors/outbox",
 )  # fmt: skip
 TESTS = (
     "tests/unit/actors/**/test_*.py", "tests/unit/domain/**/test_*.py",
