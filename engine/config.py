@@ -30,6 +30,7 @@ ENVIRONMENT_PREFIX = "TETRAD_"
 ALIASES = {
     "DATABASE_URL": "store.url",
     "DB_PASSWORD": "store.password",
+    "ENVIRONMENT": "safety.environment",
     "GATEWAY_TOKEN": "gateway.token",
     "GATEWAY_URL": "gateway.url",
     "REDIS_PASSWORD": "redis.password",

@@ -308,10 +308,13 @@ class SafetyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             be read or pretended to be, this machine's included; ``any`` takes all.
         market: ``live`` refuses files, the time of data, a simulated venue, prices that never
             grow old, and symbols without a section ``instruments``; ``any`` takes all.
+        environment: also ``ENVIRONMENT``: where the engine is, such as ``development``; with
+            ``market = "live"`` any but ``production`` is refused. None when nobody says.
     """
 
     connections: Literal["encrypted", "any"] = "any"
     market: Literal["live", "any"] = "any"
+    environment: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class ShutdownConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,8 @@ from engine.wiring.venues import venue_routes
 
 __all__ = ["lacking", "require_safe"]
 
+_PRODUCTION = ("production", "prod", "")
+"""What a place for real orders is called; an empty variable says nothing."""
 _KAFKA_ENCRYPTED = ("SSL", "SASL_SSL")
 
 
@@ -64,6 +66,12 @@ def _unencrypted(config: Config) -> Iterator[str]:
 
 
 def _not_live(config: Config) -> Iterator[str]:
+    environment = config.safety.environment
+    if environment is not None and environment.lower() not in _PRODUCTION:
+        yield (
+            f'safety.environment (ENVIRONMENT) is "{environment}": real orders leave from '
+            '"production" only'
+        )
     if config.feed.kind == "files":
         yield 'feed.kind is "files": set it to redis or kafka'
     if config.feed.time != "wall":

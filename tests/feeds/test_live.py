@@ -80,6 +80,8 @@ class TestWhatItRefuses:
             ({"venue.kind": "http"}, "gateway.url is not encrypted: write https://"),
             ({"venue.kind": "alpaca", "alpaca.url": "http://127.0.0.1:1"}, "alpaca.url is not"),
             ({"venue.kind": "simulated"}, 'venue.kind is "simulated"'),
+            ({"venue.routes": [{"kind": "http", "symbol": "A"}]}, "gateway.url is not encrypted"),
+            ({"safety.environment": "development"}, 'safety.environment (ENVIRONMENT) is "dev'),
             ({"feed.kind": "files"}, 'feed.kind is "files"'),
             ({"feed.time": "data", "feed.silent_after": None}, 'feed.time is "data"'),
             ({"feed.silent_after": None}, "feed.silent_after is not set"),
@@ -90,6 +92,18 @@ class TestWhatItRefuses:
         with pytest.raises(ConfigError, match="profile 'live' asks for safety") as raised:
             safe(**changes)
         assert words in str(raised.value)
+
+    @pytest.mark.req("R107")
+    @pytest.mark.parametrize("said", ["production", "PRODUCTION", "prod", ""])
+    def test_where_real_orders_leave_from(self, said: str) -> None:
+        environment = {"ENVIRONMENT": said}
+        require_safe(load_config("live", settings=READY, environment=environment))
+
+    @pytest.mark.req("R107")
+    def test_a_profile_for_no_real_orders_runs_anywhere(self) -> None:
+        config = load_config("paper", environment={"ENVIRONMENT": "development"})
+        assert config.safety.environment == "development"
+        require_safe(config)
 
     def test_all_of_it_at_once(self) -> None:
         with pytest.raises(ConfigError) as raised:
