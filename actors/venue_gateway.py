@@ -32,6 +32,8 @@ class VenueGateway(Actor):
         report: takes what the venue reports, from any thread.
         router: actor name of the order router.
         timeout_s: how long letting go of the connection may take, seconds.
+
+    It needs no cell of its own: a link never waits.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class VenueGateway(Actor):
         self.ctx.send(self._router, down)
         self._link.open(self._heard)
 
-    def on_stop(self) -> None:
+    def on_release(self) -> None:
         """Let go of the connection; orders work on at the venue."""
         self._link.close(timeout_s=self._timeout_s)
 

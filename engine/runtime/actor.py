@@ -108,6 +108,12 @@ class Actor:
     def on_stop(self) -> None:
         """Run once after the last message."""
 
+    def on_release(self) -> None:
+        """Let go of what is outside the process; runs last, however the cell ends.
+
+        A run that is only left off, to go on in another process, has no ``on_stop``.
+        """
+
     def on_batch(self) -> None:
         """Run after each batch of input; for actors that buffer (the recorder)."""
 

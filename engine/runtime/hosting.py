@@ -371,6 +371,7 @@ class CellLoop:
             self._fail(None, error, CellState.HALTED)
         else:
             self._end(CellState.STOPPED)
+            self._release()
 
     def _close(self, ts: int) -> None:
         """Fire the timers up to a time, then run every ``on_stop``."""
@@ -384,6 +385,14 @@ class CellLoop:
         while self._early:
             self.refuse(self._early.popleft(), state.name)
         self.mailbox.close(state.name)
+
+    def _release(self) -> None:
+        """Run every ``on_release``; one that fails keeps no other from letting go."""
+        for actor in tuple(self._cell.actors.values()):
+            try:
+                actor.on_release()
+            except Exception as error:
+                self._report(self.spec.role, actor.name, None, error, self.state)
 
     # Failures.
 
@@ -430,6 +439,8 @@ class CellLoop:
                 self._run.end()
             self._end(state)
         self._report(self.spec.role, actor, content, error, state)
+        if state is CellState.HALTED:
+            self._release()
 
     def _report(
         self, role: Role, actor: str, content: Any, error: BaseException, state: CellState

@@ -356,7 +356,7 @@ class _halting:  # noqa: N801 - a context manager reads as the word it is
             cause = cause.__cause__
         for failed in self._runtime.failures:
             known = _ERRORS.get(failed.cell)
-            if known is not None:
+            if known is not None and failed.actor in (failed.cell, ARCHIVIST):
                 raise known(failed.error.removeprefix(f"{known.__name__}: ")) from error
 
 

@@ -197,8 +197,25 @@ def build_runtime(
     kept: dict[type, Overflow] = dict.fromkeys((Batch, *REQUESTS), Overflow.HALT)
     overflow = dict.fromkeys((*table, *RECORDED, *TOLD), Overflow.HALT)
     overflow |= dict.fromkeys((Bar, Trade, Quote, Fed), Overflow.WAIT)
+    started: list[PykkaRuntime] = []
+
+    def report(event: Any) -> None:
+        with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
+            started[0].tell(ROUTER, event)
+
+    gate = next(actor for actor in core if isinstance(actor, RiskGate))
+    by_symbol = {each.symbol: each for each in instruments}
+    gateways = [
+        new_gateway(
+            config, venue, gate, report, router=ROUTER,
+            instruments=by_symbol, now=clock.now, client=run_name,
+        )
+        for venue in venues
+    ]  # fmt: skip
     cells = [
-        _cell(ARCHIVE, [archivist, *outboxes], ARCHIVE_CAPACITY, kept),
+        # The gateways with it: a thread of their own would be one more to wake before an order
+        # leaves, and what the archive lets go leaves before they let go of their links.
+        _cell(ARCHIVE, [archivist, *outboxes, *gateways], ARCHIVE_CAPACITY, kept),
         _cell(
             CORE,
             core,
@@ -210,21 +227,6 @@ def build_runtime(
         ),
         *feed,
     ]
-    started: list[PykkaRuntime] = []
-
-    def report(event: Any) -> None:
-        with suppress(EngineHaltedError):  # nobody is left to hear it; it is asked for again
-            started[0].tell(ROUTER, event)
-
-    gate = next(actor for actor in core if isinstance(actor, RiskGate))
-    by_symbol = {each.symbol: each for each in instruments}
-    for venue in venues:
-        gateway = new_gateway(
-            config, venue, gate, report, router=ROUTER,
-            instruments=by_symbol, now=clock.now, client=run_name,
-        )  # fmt: skip
-        # First, so that it is the last to stop: what the archive lets go must still leave.
-        cells.insert(0, _cell(gateway.name, [gateway], ARCHIVE_CAPACITY, kept))
     runtime = PykkaRuntime(cells, table, clock=clock, dead_letters_max=DEAD_LETTERS_MAX)
     started.append(runtime)
     return runtime

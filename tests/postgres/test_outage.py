@@ -21,6 +21,7 @@ from tests.feeds.servers import wait_until
 from tests.integration.proxy import FaultProxy
 from tests.postgres.test_half_open import through
 from tests.postgres.test_operator import EXAMPLES, command
+from tests.postgres.test_outbox import serving
 
 ENGINE = str(Path(sys.executable).with_name("engine"))
 DATA = f"{EXAMPLES}/data/FB.parquet"
@@ -179,6 +180,29 @@ def test_ten_losses_in_a_row_lose_nothing(database: str, proxy: FaultProxy, tmp_
     assert fills == distinct == statuses.count("FILLED")
     (inputs,) = rows(database, "SELECT sum(inputs) FROM strategy_worker.journal")[0]
     assert inputs >= 92  # every bar, once
+
+
+@pytest.mark.req("P41", "P8")
+def test_the_link_to_a_venue_outside_is_let_go_with_the_database(
+    database: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    with serving() as port, running(
+        database, proxy, tmp_path, "--set", "venue.kind=grpc", "--set", f"oms_grpc.port={port}",
+        "--set", f"feed.speed={86_400 * 20}",
+    ) as run:  # fmt: skip
+        run.wait("begins")
+        wait_orders(database, 2)
+        lose(proxy, "refused")
+        run.wait("STORE_DOWN")
+        proxy.refuses = False
+        back = run.wait("goes on")
+        wait_denied(database)
+        assert run.end() == 0, run.said
+    # An earlier link that came back would push the new one out, again and again.
+    (down,) = [line for at, line in run.said if at >= back and "VENUE_DOWN" in line]
+    assert "STARTING" in down
+    fills, distinct = rows(database, FILLS)[0]
+    assert fills == distinct > 0
 
 
 def test_a_person_stops_one_that_waits(database: str, proxy: FaultProxy, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -51,8 +52,8 @@ class Busy(Strategy):
 """
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
+@contextmanager
+def serving() -> Iterator[int]:
     """Serve the reference system, with the data at its pace; give its port."""
     history = open_dataset([str(DATA)])
     # Slower than the engine, which starts twice: the data must not be at its end before.
@@ -66,6 +67,12 @@ def port() -> Iterator[int]:
     finally:
         oms.stop()
         feeding.join(TIMEOUT_S)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with serving() as number:
+        yield number
 
 
 def engine(

@@ -454,3 +454,36 @@ def test_a_cell_starts_at_the_clocks_time(clock: Any) -> None:
     with Engine(spec(Starter("s")), routes={Bar: ["s"]}, clock=clock):
         pass
     assert starts == [5]
+
+
+class Holder(Probe):
+    """Holds something outside, and may find that it cannot be let go."""
+
+    def __init__(self, name: str, *, sticks: bool = False) -> None:
+        super().__init__(name)
+        self.sticks = sticks
+
+    def on_release(self) -> None:
+        self.life.append("release")
+        if self.sticks:
+            raise OSError("it does not let go")
+
+
+@pytest.mark.parametrize("how", ["closing", "left off", "failed"])
+def test_what_is_outside_is_let_go_last_however_a_cell_ends(how: str) -> None:
+    def act(self: Probe, event: Any) -> None:
+        raise ValueError("a bug")
+
+    first, second = Holder("first", sticks=True), Holder("second")
+    broken = Probe(act=act)
+    engine = Engine(spec(first, second, broken), routes={Bar: ["probe"]})
+    runtime = engine.__enter__()
+    if how == "failed":
+        with pytest.raises(EngineHaltedError):
+            runtime.ask("probe", Note("x"), timeout_s=TIMEOUT_S)
+    runtime.stop(timeout_s=TIMEOUT_S, closing=how == "closing")
+    stop = ["stop"] if how == "closing" else []
+    assert first.life == second.life == ["start", *stop, "release"]
+    errors = [(failed.actor, failed.error) for failed in runtime.failures]
+    cause = [("probe", "ValueError: a bug")] if how == "failed" else []
+    assert errors == [*cause, ("first", "OSError: it does not let go")]
