@@ -26,7 +26,15 @@ Settings = Annotated[
 
 
 @db.command
-def migrate(*, profile: Profile = "paper", settings: Settings = None) -> int:
+def migrate(
+    *,
+    profile: Profile = "paper",
+    settings: Settings = None,
+    role: Annotated[
+        str | None,
+        Parameter(help="Then give this role what a running engine needs, and no more."),
+    ] = None,
+) -> int:
     """Bring the schema up to date; nothing happens to one that is.
 
     The server is that of DATABASE_URL or store.url, else the engine's own in store.folder.
@@ -35,11 +43,13 @@ def migrate(*, profile: Profile = "paper", settings: Settings = None) -> int:
     from engine.wiring.session import migrate_store
 
     config = load_config(profile, environment=os.environ, settings=parse_settings(settings or []))
-    applied = migrate_store(config)
+    applied = migrate_store(config, role)
     for name in applied:
         print(f"applied {name}")
     if not applied:
         print("the schema is up to date")
+    if role is not None:
+        print(f"{printable(role)} may read and add, and change no record")
     return 0
 
 

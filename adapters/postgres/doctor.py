@@ -240,5 +240,5 @@ def _may_write(connection: psycopg.Connection) -> Finding:
     return problem(
         what,
         f"may not read and insert: {names}",
-        f"grant SELECT, INSERT, UPDATE, DELETE on all tables of schema {SCHEMA} to this user",
+        f"as the owner of schema {SCHEMA}, run: engine db migrate --role USER",
     )

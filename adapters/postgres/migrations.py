@@ -13,7 +13,7 @@ import psycopg
 
 from engine.errors import ConfigError
 
-__all__ = ["SCHEMA", "Migration", "migrate", "migrations", "pending"]
+__all__ = ["SCHEMA", "Migration", "may_not", "migrate", "migrations", "pending"]
 
 SCHEMA = "strategy_worker"
 _LOCK = 0x7E7AD  # any number, the same in every engine: one migrates at a time
@@ -66,8 +66,11 @@ def migrate(
     """
     wanted = migrations() if files is None else files
     # Looked at first: a user who may only use the schema need not be able to create it.
-    if not pending(connection, wanted):
-        return []
+    try:
+        if not pending(connection, wanted):
+            return []
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise may_not(error) from error
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
@@ -83,6 +86,14 @@ def migrate(
             f"this user may not create the schema {SCHEMA}: {error.diag.message_primary}; let one "
             "that may run: engine db migrate"
         ) from error
+
+
+def may_not(error: psycopg.Error) -> ConfigError:
+    """Say that a user lacks a right that a running engine needs, and who gives it."""
+    return ConfigError(
+        f"this user may not do what an engine needs: {error.diag.message_primary}; let the owner "
+        f"of the schema {SCHEMA} run: engine db migrate --role USER"
+    )
 
 
 def pending(

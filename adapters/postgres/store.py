@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from adapters.postgres.commands import CommandLine
 from adapters.postgres.connection import connect, said
-from adapters.postgres.migrations import migrate
+from adapters.postgres.migrations import may_not, migrate
 from adapters.postgres.projection import Projection
 from adapters.postgres.publications import PostgresOutbox, PublicationWriter
 from adapters.postgres.watch import Watch
@@ -93,6 +93,8 @@ class PostgresStore:
             self._take(connection, watch, header.name)
             with watch.waiting():
                 return self._begin(connection, header)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise may_not(error) from error
         except psycopg.Error as error:
             raise StoreError(f"the database refuses: {said(error)}") from error
 

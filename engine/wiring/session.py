@@ -19,6 +19,7 @@ from adapters.postgres.connection import connect
 from adapters.postgres.conninfo import with_password
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import migrate
+from adapters.postgres.privileges import grant
 from adapters.postgres.store import PostgresStore
 from engine.codec import TOLD
 from engine.config import Config
@@ -128,18 +129,26 @@ def open_store(config: Config) -> Iterator[RunStore]:
             store.close()
 
 
-def migrate_store(config: Config) -> list[str]:
+def migrate_store(config: Config, role: str | None = None) -> list[str]:
     """Bring the schema of a profile's database up to date; name the files that were applied.
 
+    Args:
+        config: the resolved profile.
+        role: who is then given what a running engine needs; nobody when None.
+
     Raises:
-        ConfigError: the schema is of a newer engine, or the user may not create it.
+        ConfigError: the schema is of a newer engine, the user may not create it, or the role
+            cannot be given that.
         StoreError: the database does not answer.
     """
     with (
         database(config.store) as conninfo,
         connect(conninfo, timeout_s=config.store.timeout) as connection,
     ):
-        return [file.name for file in migrate(connection)]
+        applied = [file.name for file in migrate(connection)]
+        if role is not None:
+            grant(connection, role)
+        return applied
 
 
 def new_tape(

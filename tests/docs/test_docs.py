@@ -47,6 +47,7 @@ NOT_RUN = {
     "engine doctor --services",  # tests/feeds/test_doctor.py runs it
     # tests/postgres/test_alpaca_run.py runs it, and takes it from the page.
     "    --data examples/data/GOOG.parquet --set venue.kind=alpaca --set feed.speed=86400",
+    "engine db migrate --role engine",  # tests/postgres/test_privileges.py runs it
     # tests/feeds/test_live.py runs this one, and takes it from the page.
     "engine run examples/strategies/sma_cross.py --profile paper --services --symbols IBM \\",
     "    --set data.price_decimals=9",
