@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from engine.addresses import shown
+
 __all__ = ["allowed", "explain", "inside", "is_leaf", "is_section"]
 
 
@@ -24,8 +26,8 @@ def explain(message: str, settings: Mapping[str, Any], kind: type[msgspec.Struct
     if isinstance(value, Mapping) and not rule.startswith("Expected"):
         return f"setting {key}.{rule}"  # of settings that contradict each other
     if rule.startswith("Expected `object`") and not is_leaf(hint):
-        return f"setting {key} = {value!r}: a section, not a setting; set {key}.NAME"
-    return f"setting {key} = {value!r}: {allowed(hint)}"
+        return f"setting {key} = {shown(value, key)}: a section, not a setting; set {key}.NAME"
+    return f"setting {key} = {shown(value, key)}: {allowed(hint)}"
 
 
 def _offender(parts: list[str], value: Any, hint: Any) -> tuple[list[str], Any, Any]:

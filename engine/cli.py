@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from engine.addresses import masked
 from engine.cli_db import db
 from engine.cli_doctor import doctor
 from engine.cli_feed import dead_letters, publish
@@ -368,7 +369,9 @@ def _run(arguments: list[str] | None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except CycloptsError as error:
-        return _fail(2, f"{str(error).strip()} (engine --help shows the usage)")
+        words = str(error).strip()
+        words = masked(words) if "://" in words else words
+        return _fail(2, f"{words} (engine --help shows the usage)")
     except InputError as error:
         return _fail(2, str(error))
     except StrategyError as error:

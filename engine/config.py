@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from engine.addresses import masked
 from engine.allowed import allowed, explain, inside, is_leaf, is_section
 from engine.errors import ConfigError
 from engine.sections import Config
@@ -134,7 +135,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not separator or not key.strip():
             raise ConfigError(
-                f"--set {pair!r}: write it as KEY=VALUE, such as costs.commission_bps=10"
+                f"--set {masked(pair)!r}: write it as KEY=VALUE, such as costs.commission_bps=10"
             )
         settings[key.strip()] = _value(text.strip())
     return settings
@@ -162,7 +163,8 @@ def _shipped(profile: str) -> dict[str, Any]:
     if not found.is_file():
         names = sorted(p.name.removesuffix(".toml") for p in folder.iterdir())
         raise ConfigError(
-            f"no profile {profile!r}; there is {', '.join(names)}, or name a file ending in .toml"
+            f"no profile {masked(profile)!r}; there is {', '.join(names)}, or name a file that "
+            "ends in .toml"
         )
     return tomllib.loads(found.read_text())
 
@@ -197,7 +199,9 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"--set {key}: {section} is a setting, not a section")
+                raise ConfigError(
+                    f"--set {masked(key)}: {masked(section)} is a setting, not a section"
+                )
         node[leaf] = value
     return tree
 
@@ -216,7 +220,9 @@ def _check_keys(kind: Any, layer: Mapping[str, Any], origin: str, prefix: str) -
         if key not in hints:
             hint = _suggestion(prefix, key, hints)
             known = ", ".join(prefix + name for name in hints)
-            raise ConfigError(f"{origin}: unknown setting {prefix + key!r}{hint} (known: {known})")
+            # The address of a server may have been written in place of a name.
+            name = masked(prefix + key)
+            raise ConfigError(f"{origin}: unknown setting {name!r}{hint} (known: {known})")
         section = hints[key]
         if is_section(section):
             if not isinstance(value, Mapping):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from engine.addresses import servers_fault, shown, url_fault
 from engine.domain.costs import CostsConfig
 from engine.domain.matching import FillConfig
 from engine.domain.orders import TimeInForce
@@ -196,6 +199,9 @@ class InstrumentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     calendar: str | None = None
 
 
+_DATABASE = re.compile(r"/?|/[0-9]{1,9}")
+
+
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Redis server that market data and sessions come from.
 
@@ -211,6 +217,22 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password: str | None = None
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
     retry: RetryConfig = RetryConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse a URL that leads nowhere.
+
+        Raises:
+            ValueError: its host, port or database cannot be read.
+        """
+        fault = url_fault(self.url)
+        is_unix = self.url.startswith("unix:")
+        if fault is None and not is_unix and not _DATABASE.fullmatch(urlsplit(self.url).path):
+            fault = "its path is no number of a database"
+        if fault is not None:
+            raise ValueError(
+                f"url = {shown(self.url)}: {fault}; write it (REDIS_URL) as "
+                "redis://:PASSWORD@HOST:PORT/DATABASE, special characters of a password as %XX"
+            )
 
 
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -261,6 +283,19 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     on_lost: Literal["halt", "skip"] = "halt"
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     options: dict[str, str | int | float | bool] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse servers that lead nowhere.
+
+        Raises:
+            ValueError: a host or a port cannot be read.
+        """
+        fault = servers_fault(self.bootstrap_servers)
+        if fault is not None:
+            raise ValueError(
+                f"bootstrap_servers = {shown(self.bootstrap_servers)}: {fault}; write it as "
+                "HOST:PORT, with commas between more of them"
+            )
 
 
 class PublishConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

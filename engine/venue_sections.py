@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.addresses import host_fault, shown, url_fault
+
 __all__ = [
     "AlpacaConfig",
     "GatewayConfig",
@@ -115,6 +117,19 @@ class OmsGrpcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     retry: RetryConfig = RetryConfig()
     tls: TlsConfig = TlsConfig()
 
+    def __post_init__(self) -> None:
+        """Refuse a host that is none.
+
+        Raises:
+            ValueError: it is no name and no address.
+        """
+        fault = host_fault(self.host)
+        if fault is not None:
+            raise ValueError(
+                f"host = {shown(self.host)}: {fault}; write a name or an address alone, the port "
+                "as oms_grpc.port"
+            )
+
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gateway that orders go to over HTTP.
@@ -143,6 +158,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reduce_only: Literal["refuse", "plain"] = "refuse"
     retry: RetryConfig = RetryConfig()
 
+    def __post_init__(self) -> None:
+        """Refuse a URL that leads nowhere.
+
+        Raises:
+            ValueError: its host or port cannot be read.
+        """
+        _check_url(self.url, "(GATEWAY_URL) as http://HOST:PORT or https://HOST:PORT")
+
 
 class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A broker over HTTP in Alpaca's REST shape; its keys are in the environment.
@@ -168,3 +191,17 @@ class AlpacaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     requests_per_minute: Annotated[int, Meta(ge=20, le=1_000_000)] = 200
     reduce_only: Literal["refuse", "plain"] = "refuse"
     retry: RetryConfig = RetryConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse a URL that leads nowhere.
+
+        Raises:
+            ValueError: its host or port cannot be read.
+        """
+        _check_url(self.url, "as https://HOST:PORT")
+
+
+def _check_url(url: str, form: str) -> None:
+    fault = url_fault(url)
+    if fault is not None:
+        raise ValueError(f"url = {shown(url)}: {fault}; write it {form}")

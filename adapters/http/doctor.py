@@ -27,7 +27,7 @@ def examine(config: GatewayConfig) -> Iterator[Finding]:
         found, _, advice = str(error).rpartition("; ")
         yield problem(NAME, found, advice)
         return
-    where = endpoint.target.rpartition("@")[2]
+    where = endpoint.target
     try:
         with endpoint.client() as client:
             names = sorted(set(config.sessions.values())) or ["engine-doctor"]

@@ -24,16 +24,22 @@ class Endpoint:
         retry: how a plain order whose outcome is open is sent again.
 
     Raises:
-        ConfigError: the root certificate cannot be used.
+        ConfigError: the URL or the root certificate cannot be used.
     """
 
     def __init__(self, config: GatewayConfig) -> None:
-        self.target = config.url.split("://", 1)[1].rstrip("/")
+        self.target = config.url.split("://", 1)[1].rstrip("/").rpartition("@")[2]
         self.timeout_s = config.timeout
         self.retry = config.retry
         self._base = config.url.rstrip("/")
         self._headers = {} if config.token is None else {"Authorization": f"Bearer {config.token}"}
         self._verify = _verify(config.root_certificate)
+        try:
+            httpx2.URL(self._base)
+        except httpx2.InvalidURL as error:
+            raise ConfigError(
+                f"gateway.url (GATEWAY_URL): {error}; write it as https://HOST:PORT"
+            ) from None
 
     def client(self) -> httpx2.Client:
         """Make a client of one connection; it follows no redirect and reads no proxy settings."""

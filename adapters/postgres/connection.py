@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 
-from engine.errors import StoreError
+from engine.errors import ConfigError, StoreError
 
-__all__ = ["connect", "connection_options", "said"]
+__all__ = ["connect", "connection_options", "is_misspelt", "said"]
 
 
 def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
@@ -19,11 +19,14 @@ def connect(conninfo: str, *, timeout_s: float) -> psycopg.Connection:
         timeout_s: longest that connecting (2 s at least) and any one statement may take, seconds.
 
     Raises:
+        ConfigError: a value in the connection string is none that there is.
         StoreError: it does not answer.
     """
     try:
         return psycopg.connect(conninfo, **connection_options(timeout_s))
     except psycopg.Error as error:
+        if is_misspelt(said(error)):
+            raise ConfigError(f"store.url (DATABASE_URL) is refused: {said(error)}") from error
         raise StoreError(
             f"the database does not answer: {said(error)}; is it running, and is store.url right?"
         ) from error
@@ -46,6 +49,11 @@ def connection_options(timeout_s: float) -> dict[str, Any]:
         "keepalives_interval": 1,
         "keepalives_count": 2,
     }
+
+
+def is_misspelt(words: str) -> bool:
+    """Tell whether libpq refused a value before it asked any server."""
+    return words.startswith("connection is bad: invalid ")
 
 
 def said(error: psycopg.Error) -> str:

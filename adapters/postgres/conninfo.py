@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.errors import ConfigError
 
 __all__ = ["is_encrypted", "secrets_of", "with_password"]
+
+_FORM = "write it as postgresql://user@host:5432/database, special characters of a password as %XX"
+_DIGITS = re.compile(r"[0-9]{1,5}")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 def is_encrypted(conninfo: str) -> bool:
@@ -46,9 +52,20 @@ def secrets_of(conninfo: str) -> tuple[list[str], frozenset[str]]:
 
 def _parts(conninfo: str) -> dict[str, object]:
     try:
-        return dict(conninfo_to_dict(conninfo))
+        said: dict[str, object] = dict(conninfo_to_dict(conninfo))
     except psycopg.ProgrammingError:
+        raise ConfigError(f"store.url (DATABASE_URL) is no connection string: {_FORM}") from None
+    # Libpq finds these out when it connects, and then in words that hold what was written.
+    ports = str(said.get("port") or "").split(",")
+    if not all(
+        each == "" or (_DIGITS.fullmatch(each) and 0 < int(each) < 65_536) for each in ports
+    ):
         raise ConfigError(
-            "store.url (DATABASE_URL) is no connection string: write it as "
-            "postgresql://user@host:5432/database, special characters of a password as %XX"
-        ) from None
+            f"store.url (DATABASE_URL): the port is no number from 1 to 65,535: {_FORM}"
+        )
+    mode = str(said.get("sslmode") or "prefer")
+    if mode not in _SSL_MODES:
+        raise ConfigError(
+            f"store.url (DATABASE_URL): sslmode is none of {', '.join(_SSL_MODES)}: correct it"
+        )
+    return said

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from adapters.postgres.connection import connection_options, said
+from adapters.postgres.connection import connection_options, is_misspelt, said
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import SCHEMA, pending
 from engine.domain.findings import Finding, fine, problem, silence, warning
@@ -109,6 +109,8 @@ def _where(conninfo: str) -> str:
 
 
 def _refused(where: str, words: str) -> Finding:
+    if is_misspelt(words):
+        return problem(NAME, f"store.url is refused: {words}", "correct store.url (DATABASE_URL)")
     is_ours = "FATAL" in words or any(each in words for each in _OURS)
     if not is_ours or any(each in words for each in _WAIT):
         return silence(

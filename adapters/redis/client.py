@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from engine.errors import FeedError
+from engine.errors import ConfigError, FeedError
 from engine.sections import RedisConfig
 
 __all__ = ["active_symbols", "connect", "reaching"]
@@ -22,19 +22,33 @@ def connect(config: RedisConfig) -> redis.Redis:
 
     The client of itself would send a command again ten times when an answer does not come, which
     makes two messages of one.
+
+    Raises:
+        ConfigError: what stands behind the ``?`` of ``redis.url`` is refused.
     """
     has_own = "@" in config.url or config.password is None
-    return redis.Redis.from_url(
-        config.url,
-        **({} if has_own else {"password": config.password}),
-        protocol=2,
-        socket_timeout=config.timeout,
-        socket_connect_timeout=config.timeout,
-        socket_keepalive=True,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        client_name="tetrad",
-    )
+    # A socket of this machine is not kept alive, and the client does not even take the word.
+    is_socket = config.url.startswith("unix:")
+    try:
+        client = redis.Redis.from_url(
+            config.url,
+            **({} if has_own else {"password": config.password}),
+            **({} if is_socket else {"socket_keepalive": True}),
+            protocol=2,
+            socket_timeout=config.timeout,
+            socket_connect_timeout=config.timeout,
+            health_check_interval=0,
+            retry=Retry(NoBackoff(), 0),
+            client_name="tetrad",
+        )
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # looks at its words, and connects later
+    except (redis.RedisError, ValueError, TypeError) as error:
+        words = str(error).rpartition("__init__() ")[2].rstrip(".")
+        raise ConfigError(
+            f"redis.url (REDIS_URL): what stands behind its ? is refused: {words}; leave it out"
+        ) from None
+    return client
 
 
 @contextmanager

@@ -42,6 +42,9 @@ class RedisFeed:
         symbols: what is traded.
         active: symbols that were among the active ones when somebody last listened; None for a
             listener that wants to hear of an end only.
+
+    Raises:
+        ConfigError: ``redis.url`` is refused.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RedisFeed:
         symbols: Sequence[str],
         active: Collection[str] | None = None,
     ) -> None:
+        connect(config).close()  # the thread would have nobody to tell
         self._config = config
         self._channels = [*channels, CONTROL]
         self._symbols = set(symbols)

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from adapters.files.doctor import examine_data, examine_latch
 from adapters.postgres.conninfo import secrets_of, with_password
+from engine.addresses import SECRET
 from engine.config import Config
 from engine.domain.findings import Finding, problem, silence
 from engine.errors import ConfigError, TetradError
@@ -23,7 +24,6 @@ from engine.wiring.venues import venue_routes
 __all__ = ["examine"]
 
 _SPARE_S = 2.0
-_SECRET = re.compile(r"password|secret|token|key\.pem|jaas|oauthbearer\.config", re.IGNORECASE)
 _KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 Examination = Callable[[], Iterable[Finding]]
 
@@ -204,10 +204,12 @@ def _secrets(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
     """Give what must not be shown: a driver's words may repeat it."""
     given: list[Any] = [config.store.password, config.redis.password, config.gateway.token]
     given += [environment.get(name) for name in _KEYS]
-    given += [value for name, value in config.kafka.options.items() if _SECRET.search(name)]
+    given += [value for name, value in config.kafka.options.items() if SECRET.search(name)]
     for url in (config.redis.url, config.gateway.url):
         password = urlsplit(url).password
         given += [password, None if password is None else unquote(password)]
+        asked = parse_qsl(urlsplit(url).query)
+        given += [value for name, value in asked if SECRET.search(name)]
     public: frozenset[str] = frozenset()
     if config.store.url is not None:
         try:
