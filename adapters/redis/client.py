@@ -9,12 +9,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from adapters.redis.channels import ACTIVE
+from adapters.redis.tls import tls_fault
 from engine.errors import ConfigError, FeedError
 from engine.sections import RedisConfig
 
-__all__ = ["active_symbols", "connect", "reaching"]
-
-from adapters.redis.channels import ACTIVE
+__all__ = ["active_symbols", "connect", "gone", "reaching"]
 
 
 def connect(config: RedisConfig) -> redis.Redis:
@@ -56,17 +56,27 @@ def reaching(config: RedisConfig) -> Iterator[redis.Redis]:
     """Use a client, and tell a server that does not answer as what it is.
 
     Raises:
+        ConfigError: encryption fails.
         FeedError: the server does not answer or refuses.
     """
     client = connect(config)
     try:
         yield client
     except redis.RedisError as error:
-        raise FeedError(
-            f"Redis does not answer: {error}; is it running, and is redis.url right?"
-        ) from error
+        raise gone(config, error) from error
     finally:
         client.close()
+
+
+def gone(config: RedisConfig, error: redis.RedisError) -> ConfigError | FeedError:
+    """Give what is to be raised for a server that does not answer.
+
+    That encryption fails is no matter of waiting.
+    """
+    fault = tls_fault(config, error)
+    if fault is not None:
+        return ConfigError(f"Redis at redis.url: {fault[0]}; {fault[1]}")
+    return FeedError(f"Redis does not answer: {error}; is it running, and is redis.url right?")
 
 
 def active_symbols(client: redis.Redis) -> list[str]:

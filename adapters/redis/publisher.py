@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import redis
 
 from adapters.redis.channels import ACTIVE, CONTROL, channel_of
-from adapters.redis.client import connect
+from adapters.redis.client import connect, gone
 from engine.domain.control_wire import ControlEvent, render_control
 from engine.domain.market import Bar, MarketEvent, Quote, Trade
 from engine.domain.market_wire import render
-from engine.errors import FeedError
 from engine.sections import RedisConfig
 
 __all__ = ["RedisPublisher"]
@@ -29,6 +28,7 @@ class RedisPublisher:
 
     def __init__(self, config: RedisConfig, *, kind: str) -> None:
         self._client = connect(config)
+        self._config = config
         self._kind = kind
         self._numbers: dict[str, int] = {}
 
@@ -36,29 +36,32 @@ class RedisPublisher:
         """Say that symbols have a running session.
 
         Raises:
+            ConfigError: encryption fails.
             FeedError: the server does not answer.
         """
         try:
             self._client.sadd(ACTIVE[0], *symbols)
         except redis.RedisError as error:
-            raise _gone(error) from error
+            raise gone(self._config, error) from error
 
     def listeners(self, symbol: str) -> int | None:
         """Count who listens to a symbol.
 
         Raises:
+            ConfigError: encryption fails.
             FeedError: the server does not answer.
         """
         try:
             counts = self._client.pubsub_numsub(channel_of(self._kind, symbol))
         except redis.RedisError as error:
-            raise _gone(error) from error
+            raise gone(self._config, error) from error
         return int(counts[0][1])
 
     def publish(self, events: Sequence[MarketEvent]) -> None:
         """Publish events, in order.
 
         Raises:
+            ConfigError: encryption fails.
             FeedError: the server does not answer.
         """
         pipeline = self._client.pipeline(transaction=False)
@@ -69,23 +72,25 @@ class RedisPublisher:
         try:
             pipeline.execute()
         except redis.RedisError as error:
-            raise _gone(error) from error
+            raise gone(self._config, error) from error
 
     def send(self, topic: str, content: bytes) -> None:
         """Publish one message as it stands.
 
         Raises:
+            ConfigError: encryption fails.
             FeedError: the server does not answer.
         """
         try:
             self._client.publish(topic, content)
         except redis.RedisError as error:
-            raise _gone(error) from error
+            raise gone(self._config, error) from error
 
     def end(self, symbols: Sequence[str]) -> None:
         """Say that the sessions of symbols are over.
 
         Raises:
+            ConfigError: encryption fails.
             FeedError: the server does not answer.
         """
         pipeline = self._client.pipeline(transaction=False)
@@ -96,12 +101,8 @@ class RedisPublisher:
         try:
             pipeline.execute()
         except redis.RedisError as error:
-            raise _gone(error) from error
+            raise gone(self._config, error) from error
 
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
-
-
-def _gone(error: redis.RedisError) -> FeedError:
-    return FeedError(f"Redis does not answer: {error}; is it running, and is redis.url right?")
