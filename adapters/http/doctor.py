@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import httpx2
@@ -15,6 +17,7 @@ from engine.sections import GatewayConfig
 __all__ = ["examine"]
 
 NAME = "Gateway"
+_CLOCK_S = 1.0
 _PATH = "/v1/sessions/"
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -31,7 +34,12 @@ def examine(config: GatewayConfig) -> Iterator[Finding]:
     try:
         with endpoint.client() as client:
             names = sorted(set(config.sessions.values())) or ["engine-doctor"]
-            answers = {name: client.get(_PATH + quote(name, safe="")) for name in names}
+            answers: dict[str, httpx2.Response] = {}
+            clock: list[Finding] = []
+            for name in names:
+                asked_at = time.time()
+                answers[name] = client.get(_PATH + quote(name, safe=""))
+                clock = list(_clock(answers[name], asked_at, time.time()))
     except httpx2.HTTPError as error:
         yield silence(
             NAME,
@@ -42,6 +50,7 @@ def examine(config: GatewayConfig) -> Iterator[Finding]:
         return
     yield fine(NAME, f"answers at {where}")
     yield _encryption(config)
+    yield from clock
     yield _token(config, next(iter(answers.values())))
     for name in sorted(set(config.sessions.values())):
         yield _session(name, answers[name])
@@ -54,6 +63,22 @@ def _encryption(config: GatewayConfig) -> Finding:
     if url.host in _HERE:
         return fine(f"{NAME} encryption", "none, and the gateway is on this machine")
     return warning(f"{NAME} encryption", "none", "write https:// in gateway.url")
+
+
+def _clock(answer: httpx2.Response, before: float, after: float) -> Iterator[Finding]:
+    """Compare clocks by the time of an answer, which is in whole seconds, cut off."""
+    try:
+        said = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return
+    what = f"{NAME} clock"
+    # Servers may make it anew only once a second, so it may be two seconds old.
+    ahead = said + 1.0 - (before + after) / 2
+    found = f"{ahead:+.0f} s from this machine, give or take one"
+    if abs(ahead) <= _CLOCK_S + 1.0 + (after - before) / 2:
+        yield fine(what, found)
+    else:
+        yield warning(what, found, "set both clocks by NTP")
 
 
 def _token(config: GatewayConfig, answer: httpx2.Response) -> Finding:

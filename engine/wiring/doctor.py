@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from adapters.files.doctor import examine_data, examine_latch
+from adapters.files.installation import examine_installation
 from adapters.postgres.conninfo import secrets_of, with_password
 from engine.addresses import SECRET
 from engine.config import Config
@@ -97,6 +98,7 @@ def _rule(said: str) -> Finding:
 
 def _cases(config: Config, environment: Mapping[str, str]) -> Iterator[_Case]:
     """Name what is to be looked at; a driver is imported by the examination that needs it."""
+    yield _Case("Packages", examine_installation, 10.0)
     if config.feed.kind == "files":
         yield _Case("Market data", lambda: examine_data(config.data.paths), 30.0)
     if config.run.latch is not None:

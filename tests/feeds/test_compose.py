@@ -15,11 +15,12 @@ import yaml
 from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import conninfo_to_dict
 
+from adapters.redis.doctor import examine as examine_redis
 from engine.config import load_config
 from engine.domain.findings import exit_code
 from engine.wiring import doctor
 from tests.feeds.kafka import ApacheKafka, must_be_apache, why_no_apache
-from tests.feeds.servers import free_port, wait_until
+from tests.feeds.servers import free_port, redis_server, wait_until
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config("services")
@@ -33,6 +34,11 @@ def services() -> dict[str, Any]:
     mounted = {each.split(":")[0] for service in found.values() for each in volumes(service)}
     assert mounted == set(whole["volumes"])
     return found
+
+
+def filled(word: str, environment: dict[str, str]) -> str:
+    """Give a word of the file with the variables of an environment in it."""
+    return DEFAULT_OF.sub(lambda said: environment.get(said["name"]) or said["default"], word)
 
 
 def volumes(service: dict[str, Any]) -> list[str]:
@@ -60,7 +66,7 @@ def test_ports_are_those_that_the_profile_looks_for(services: dict[str, Any]) ->
     }
     assert wanted == {"postgres": "5432", "redis": "6379", "kafka": "9092"}
     for name, port in wanted.items():
-        # Of this machine alone: Redis and Kafka ask for no password.
+        # Of this machine alone: Kafka asks for no password.
         assert services[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
@@ -78,9 +84,46 @@ def test_the_database_lets_the_profile_in(
     assert config.store.password == environment.get(said["name"], said["default"])
 
 
-def test_redis_asks_for_no_password_and_none_is_sent(services: dict[str, Any]) -> None:
-    assert CONFIG.redis.password is None
-    assert "requirepass" not in str(services["redis"])
+@pytest.mark.parametrize("environment", [{}, {"REDIS_PASSWORD": "of 'two' $words"}])
+def test_redis_lets_the_profile_in(
+    services: dict[str, Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its command runs, on a free port: it asks for the password that the profile sends."""
+    config = load_config("services", environment=environment)
+    assert config.redis.password == environment.get("REDIS_PASSWORD")
+    name, *options = (filled(word, environment) for word in services["redis"]["command"])
+    assert name == "redis-server"
+    with redis_server(tmp_path, *options) as server:
+        settings = {"redis.url": server.url}
+        config = load_config("services", environment=environment, settings=settings)
+        findings = list(examine_redis(config.redis))
+        assert exit_code(findings) == 0, findings
+        for wrong in ("another", None) if environment else ():
+            config = load_config("services", settings={**settings, "redis.password": wrong})
+            assert exit_code(examine_redis(config.redis)) == 2
+
+
+@pytest.mark.parametrize("password", ["", "of 'two' $words"])
+def test_redis_is_asked_with_its_password(
+    services: dict[str, Any], password: str, tmp_path: Path
+) -> None:
+    """The check runs in a shell, against a program that tells what it is called with."""
+    program = tmp_path / "redis-cli"
+    program.write_text('#!/bin/sh\necho "${REDISCLI_AUTH-none}" "$@"\n')
+    program.chmod(0o755)
+    (name, value), *more = services["redis"]["environment"].items()
+    assert not more
+    kind, *check = services["redis"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    done = subprocess.run(
+        [word.replace("$$", "$") for word in check],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            name: filled(value, {"REDIS_PASSWORD": password}),
+        },
+        capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert done.stdout == f"{password or 'none'} -e ping\n"
 
 
 def test_topics_are_those_of_the_settings(services: dict[str, Any]) -> None:
