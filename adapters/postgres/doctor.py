@@ -21,6 +21,7 @@ __all__ = ["examine_embedded", "examine_server"]
 NAME = "PostgreSQL"
 _OLDEST = 15
 _CLOCK_S = 1.0
+_JOURNAL = f"{SCHEMA}.journal"
 _LOSING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 # Libpq says these of itself, without the FATAL of a server's answer.
 _TLS = ("does not support SSL", "certificate")
@@ -236,8 +237,14 @@ def _may_write(connection: psycopg.Connection) -> Finding:
         "has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')) ORDER BY 1",
         [SCHEMA],
     ).fetchall()
+    if not rows and _one(connection, "SELECT has_table_privilege(%s, 'UPDATE')", _JOURNAL):
+        return warning(
+            what,
+            "may read and insert, and change what is kept of a run too",
+            "as the owner, run: engine db migrate --role USER; then let the engine be that user",
+        )
     if not rows:
-        return fine(what, "may read and insert")
+        return fine(what, "may read and insert, and change no record")
     names = ", ".join(str(row[0]) for row in rows)
     return problem(
         what,

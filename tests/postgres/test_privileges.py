@@ -89,6 +89,16 @@ def test_it_loses_what_it_had_beyond_that(database: str, role: str) -> None:
             assert row == (False, True, True)
 
 
+def test_the_doctor_tells_who_could_change_records(database: str, role: str) -> None:
+    code, said, _ = command(database, "doctor", "--profile", "paper")
+    assert code == 0
+    assert "change what is kept of a run too" in said
+    assert command(database, "db", "migrate", "--role", role)[0] == 0
+    code, said, _ = command(as_role(database, role), "doctor", "--profile", "paper")
+    assert code == 0
+    assert "change no record" in said
+
+
 class TestWhomItIsNotGivenTo:
     def test_nobody(self, database: str) -> None:
         code, _, errors = command(database, "db", "migrate", "--role", "nobody")
