@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.postgres.test_operator import EVENTS, POSITION, WORKING, at_work, command, wait_for
+from tests.postgres.test_outbox import at_venue, serving
 
 FLATTEN = ("--set", "shutdown.positions=flatten")
 SHUT = EVENTS.replace("'LUNCH'", "'SHUTDOWN'")
@@ -65,3 +67,29 @@ def test_without_such_a_wish_everything_stays_as_it_is(database: str, tmp_path: 
     assert "SHUTDOWN" not in errors
     wait_for(database, POSITION, 50)
     wait_for(database, WORKING, 1)
+
+
+@pytest.mark.req("D15", "D8")
+def test_a_venue_outside_is_waited_for(database: str, tmp_path: Path) -> None:
+    with (
+        serving() as port,
+        at_work(
+            database, tmp_path, *FLATTEN,
+            "--set", "venue.kind=grpc", "--set", f"oms_grpc.port={port}",
+        ) as engine,
+    ):  # fmt: skip
+        wait_for(database, POSITION, 50)
+        wait_for(database, WORKING, 1)
+        engine.terminate()
+        _, errors = engine.communicate(timeout=60)
+        assert engine.returncode == 143
+        orders = "SELECT order_id FROM strategy_worker.execution_orders"
+        with psycopg.connect(database) as connection:
+            ids = [row[0] for row in connection.execute(orders).fetchall()]
+        _, fills = at_venue(port, ids)
+    assert f" WARNING SHUTDOWN: {CLOSED}" in errors
+    wait_for(database, POSITION, None)
+    wait_for(database, WORKING, 0)
+    # What the venue has filled is what is booked: bought and sold again.
+    wait_for(database, "SELECT sum(quantity)::int FROM strategy_worker.execution_fills", 0)
+    wait_for(database, "SELECT count(*)::int FROM strategy_worker.execution_fills", len(fills))
