@@ -1,7 +1,8 @@
 """Named points at which a test can kill the process, to prove that nothing is lost there.
 
 ``TETRAD_CRASH=store.committed:2`` kills it with SIGKILL when it reaches that point the second
-time. Without the variable a point is one comparison.
+time, and ``store.committed:2:SIGSTOP`` freezes it there. Without the variable a point is one
+comparison.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ POINTS = (
 )
 """Every point, in the order a run comes by them."""
 
-_at, _, _count = os.environ.get("TETRAD_CRASH", "").partition(":")
+_at, _count, _signal, *_ = *os.environ.get("TETRAD_CRASH", "").split(":"), "", ""
 _left = int(_count) if _count.isdigit() else 1
 
 
@@ -37,4 +38,4 @@ def point(name: str) -> None:
     if name == _at:
         _left -= 1
         if not _left:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals[_signal or "SIGKILL"])
