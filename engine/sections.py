@@ -325,6 +325,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         start_timeout: longest that our own server may take to start or to stop, in seconds.
         on_loss: what a run does when the server is gone: ``end`` with exit code 75, or ``wait``
             for it, halted, and go on with the account reducing until a person resumes it.
+        on_restart: how a run goes on in another process, whatever ended the one before: as it was
+            (``same``), or with the account ``reducing`` until a person resumes it.
     """
 
     url: str | None = None
@@ -333,6 +335,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
     start_timeout: Annotated[float, Meta(ge=1, le=600)] = 30.0
     on_loss: Literal["end", "wait"] = "end"
+    on_restart: Literal["same", "reducing"] = "same"
 
 
 class SafetyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

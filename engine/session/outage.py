@@ -80,6 +80,6 @@ class Outage:
             )
 
 
-def reducing(now: int) -> SetTradingState:
+def reducing(reason: str, now: int) -> SetTradingState:
     """Give what the gate is told first after a loss; it holds until a person resumes trading."""
-    return SetTradingState(state=TradingState.REDUCING, reason="STORE_LOST", ts_init=now)
+    return SetTradingState(state=TradingState.REDUCING, reason=reason, ts_init=now)

@@ -212,10 +212,17 @@ def _live(
         with Crier(alarm) as crier, publishing(config, state, store, crier.alarm):
             _run(
                 config, strategy, feeding, store, state, record, going, crier.alarm,
-                is_careful=outage.is_over_one,
+                reduces=_reduces(config, state, outage),
             )  # fmt: skip
         _raise_failure(record, config)
         return strategy, feeding.history(store), record, state
+
+
+def _reduces(config: Config, state: RunState, outage: Outage) -> str | None:
+    """Say why the account only reduces when the run goes on; None when it trades."""
+    if outage.is_over_one:
+        return "STORE_LOST"
+    return "RESTARTED" if state.inputs and config.store.on_restart == "reducing" else None
 
 
 def _run(
@@ -228,7 +235,7 @@ def _run(
     going: Callable[[Going], None],
     alarm: Callable[[RiskEvent], None],
     *,
-    is_careful: bool,
+    reduces: str | None,
 ) -> None:
     journal = KeptJournal(record, store, alarm)
     started: list[PykkaRuntime] = []
@@ -270,8 +277,8 @@ def _run(
         runtime.start(timeout_s=START_TIMEOUT_S, at=header.ts_start, with_events=lazy)
         faults.point("session.recovered")
         going(Going(header.name, feeding.recovered, feeding.total, state.completed))
-        if is_careful and not state.completed:
-            runtime.tell(GATE, reducing(clock.now()))
+        if reduces is not None and not state.completed:
+            runtime.tell(GATE, reducing(reduces, clock.now()))
         shutdown = Shutdown(config.shutdown, runtime, core, clock, alarm)
         if state.completed or not _carry(
             feeding, listening, runtime, clock, header, store, shutdown

@@ -182,6 +182,33 @@ def test_ten_losses_in_a_row_lose_nothing(database: str, proxy: FaultProxy, tmp_
     assert inputs >= 92  # every bar, once
 
 
+@pytest.mark.req("P41")
+def test_one_that_ended_with_its_database_goes_on_reducing_in_another_process(
+    database: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    more = (
+        "--set", "store.on_loss=end", "--set", "store.on_restart=reducing",
+        "--set", f"feed.speed={86_400 * 20}",
+    )  # fmt: skip
+    with running(database, proxy, tmp_path, *more) as run:
+        run.wait("begins")
+        wait_orders(database, 3)
+        lose(proxy, "refused")
+        assert run.end() == 75
+    assert "DENIED" not in dict(rows(database, ORDERS)).values()
+    proxy.refuses = False
+    with running(database, proxy, tmp_path, *more) as run:
+        run.wait("goes on")
+        wait_denied(database)
+        code, _, errors = command(database, "resume", "--reason", "BACK")
+        assert code == 0, errors
+        assert run.end() == 0
+    statuses = [status for _, status in rows(database, ORDERS)]
+    assert "FILLED" in statuses[statuses.index("DENIED") :]
+    held = "SELECT count(*) FROM strategy_worker.risk_events WHERE event_type = 'RESTARTED'"
+    assert rows(database, held) == [(1,)]
+
+
 @pytest.mark.req("P41", "P8")
 def test_the_link_to_a_venue_outside_is_let_go_with_the_database(
     database: str, proxy: FaultProxy, tmp_path: Path
