@@ -61,9 +61,11 @@ def silent(redis_at: str) -> Iterator[int]:
 def test_all_is_right(database: str, redis_at: str) -> None:
     findings = look("services", store__url=database, redis__url=redis_at)
     assert exit_code(findings) == 0, findings
-    assert {each.level for each in findings} == {Level.OK}
+    (warning,) = [each for each in findings if each.level is not Level.OK]
     assert about(findings, "PostgreSQL schema").found == "strategy_worker is up to date"
-    assert about(findings, "PostgreSQL rights").found == "may read and insert"
+    # The user of the tests owns the tables.
+    assert (warning.level, warning.what) == (Level.WARNING, "PostgreSQL rights")
+    assert warning.found == "may read and insert, and change what is kept of a run too"
     assert {"PostgreSQL clock", "PostgreSQL durability", "Redis version", "Redis clock"} <= {
         each.what for each in findings
     }
@@ -204,7 +206,7 @@ def test_a_user_who_may_not_insert(database: str) -> None:
         connection.execute("DROP OWNED BY reader")
         connection.execute("DROP ROLE reader")
     assert problems(findings) == ["PostgreSQL rights"]
-    assert "grant" in about(findings, "PostgreSQL rights").advice
+    assert "engine db migrate --role USER" in about(findings, "PostgreSQL rights").advice
 
 
 def test_settings_that_lose_what_was_kept(database: str) -> None:
@@ -235,14 +237,15 @@ def test_topics(kafka: Kafka, database: str) -> None:
         "store__url": database, "publish__kind": "kafka",
         "kafka__bootstrap_servers": kafka.servers,
     }  # fmt: skip
-    findings = look(**settings)
     missing = f"Kafka topic {TOPICS[2]}"
-    assert problems(findings) == [missing]
+    # Brokers hear of a new topic a moment after it is made.
+    wait_until(lambda: problems(look(**settings)) == [missing], "one topic to be missing")
+    findings = look(**settings)
     assert f"--create --topic {TOPICS[2]}" in about(findings, missing).advice
     assert exit_code(findings) == 2
     kafka.create(TOPICS[2])
+    wait_until(lambda: exit_code(look(**settings)) == 0, "every topic to be there")
     findings = look(**settings)
-    assert exit_code(findings) == 0, findings
     assert about(findings, f"Kafka topic {TOPICS[0]}").found == "2 partitions"
 
 
@@ -323,10 +326,11 @@ def test_the_command(database: str, redis_at: str) -> None:
 
     plain = called()
     assert (plain.returncode, plain.stderr) == (0, "")
-    places = {line.index(line.split(maxsplit=1)[1]) for line in plain.stdout.splitlines()}
+    found = [line for line in plain.stdout.splitlines() if not line.startswith(" " * 11)]
+    places = {line.index(line.split(maxsplit=1)[1]) for line in found}
     assert places == {len("  PROBLEM  ")}
     as_json = called("--json")
-    assert {each["level"] for each in json.loads(as_json.stdout)} == {"OK"}
+    assert {each["level"] for each in json.loads(as_json.stdout)} == {"OK", "WARNING"}
     port = free_port()
     down = called(
         "--set", "venue.kind=http", "--set", f"gateway.url=http://u:{SECRET}@127.0.0.1:{port}"

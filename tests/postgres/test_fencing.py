@@ -108,17 +108,18 @@ def test_one_that_waits_leaves_the_run_to_the_one_that_has_it(
     database: str, tmp_path: Path
 ) -> None:
     with serving() as port:
-        waits = "store.on_loss=wait"
-        first = start(tmp_path, database, port, waits, frozen="outbox.kept:4:SIGSTOP")
+        # Slow, so that the second is at work for longer than the first waits.
+        waits = ("store.on_loss=wait", f"feed.speed={86_400 * 2}")
+        first = start(tmp_path, database, port, *waits, frozen="outbox.kept:4:SIGSTOP")
         with ended(first):
             wait_until(lambda: is_frozen(first), "the first engine to freeze")
             taken_over(database)
-            second = start(tmp_path, database, port, waits)
+            second = start(tmp_path, database, port, *waits)
             with ended(second):
                 assert second.stderr is not None
                 assert any(" goes on" in line for line in second.stderr)
-                second.send_signal(signal.SIGSTOP)  # it holds the run for as long as we like
                 first.send_signal(signal.SIGCONT)
                 _, errors = first.communicate(timeout=TIMEOUT_S)
                 assert first.returncode == 2
                 assert "is at work in another engine" in errors
+                assert second.poll() is None
