@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from adapters.postgres.connection import connection_options, is_misspelt, said
 from adapters.postgres.embedded import EmbeddedPostgres
 from adapters.postgres.migrations import SCHEMA, pending
+from adapters.postgres.privileges import changeable
 from engine.domain.findings import Finding, fine, problem, silence, warning
 from engine.errors import ConfigError, StoreError
 
@@ -21,7 +22,6 @@ __all__ = ["examine_embedded", "examine_server"]
 NAME = "PostgreSQL"
 _OLDEST = 15
 _CLOCK_S = 1.0
-_JOURNAL = f"{SCHEMA}.journal"
 _LOSING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 # Libpq says these of itself, without the FATAL of a server's answer.
 _TLS = ("does not support SSL", "certificate")
@@ -237,7 +237,7 @@ def _may_write(connection: psycopg.Connection) -> Finding:
         "has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')) ORDER BY 1",
         [SCHEMA],
     ).fetchall()
-    if not rows and _one(connection, "SELECT has_table_privilege(%s, 'UPDATE')", _JOURNAL):
+    if not rows and changeable(connection):
         return warning(
             what,
             "may read and insert, and change what is kept of a run too",

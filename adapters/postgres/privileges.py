@@ -2,7 +2,8 @@
 
 Records are the tables whose rows are never changed (the journal, fills, risk events and the like):
 those that carry the trigger ``refuse_change``. A trigger can be switched off by whoever owns the
-table; a user without the right to change it can not.
+table; a user without the right to change it can not. A role has rights by way of others too, and
+everybody has those of PUBLIC: what counts is what it could do in the end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from engine.errors import ConfigError
 
-__all__ = ["grant"]
+__all__ = ["changeable", "grant"]
 
 _SCHEMAS = ("strategy_worker", "gateway")
 _ROLE = "SELECT rolsuper FROM pg_roles WHERE rolname = %s"
@@ -23,6 +24,30 @@ SELECT n.nspname, c.relname, pg_has_role(%(role)s, c.relowner, 'USAGE'), EXISTS 
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY(%(schemas)s) AND c.relkind = 'r' AND c.relname <> 'schema_migrations'
 ORDER BY 1, 2"""
+# Whom a role may become has the rights of a superuser or an owner as well, with or without asking.
+_CHANGEABLE = """
+SELECT DISTINCT n.nspname || '.' || c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_roles r
+WHERE n.nspname = ANY(%(schemas)s) AND c.relkind = 'r' AND EXISTS (
+    SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = c.oid AND p.proname = 'refuse_change')
+AND pg_has_role(coalesce(%(role)s, current_user), r.oid, 'MEMBER')
+AND (r.oid IN (c.relowner, n.nspowner) OR has_table_privilege(r.oid, c.oid, 'UPDATE')
+    OR has_table_privilege(r.oid, c.oid, 'DELETE') OR has_table_privilege(r.oid, c.oid, 'TRUNCATE')
+    OR has_table_privilege(r.oid, c.oid, 'TRIGGER')
+    OR has_any_column_privilege(r.oid, c.oid, 'UPDATE'))
+ORDER BY 1"""
+
+
+def changeable(connection: psycopg.Connection, role: str | None = None) -> list[str]:
+    """Give the tables of records that a role could change, however it came by the right.
+
+    Args:
+        connection: in autocommit mode.
+        role: name of the role; the connected user when None.
+    """
+    rows = connection.execute(_CHANGEABLE, {"role": role, "schemas": list(_SCHEMAS)}).fetchall()
+    return [str(row[0]) for row in rows]
 
 
 def grant(connection: psycopg.Connection, role: str) -> None:
@@ -33,8 +58,8 @@ def grant(connection: psycopg.Connection, role: str) -> None:
         role: name of the role; it must be there.
 
     Raises:
-        ConfigError: there is no such role, it may do everything anyway, or this user may not
-            grant.
+        ConfigError: there is no such role, it could change records all the same, or this user may
+            not grant. Nothing is granted then.
     """
     found = connection.execute(_ROLE, [role]).fetchone()
     if found is None:
@@ -46,6 +71,11 @@ def grant(connection: psycopg.Connection, role: str) -> None:
     try:
         with connection.transaction():
             _grant(connection, role, [(schema, name, kept) for schema, name, _, kept in tables])
+            if left := changeable(connection, role):
+                raise ConfigError(
+                    f"role {role!r} could still change {left[0]}, by a role that it is a member of "
+                    "or by what PUBLIC may do: revoke that, or take another role"
+                )
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigError(
             f"this user may not grant to {role!r}: {error.diag.message_primary}; run engine db "
@@ -68,3 +98,5 @@ def _grant(connection: psycopg.Connection, role: str, tables: list[tuple[str, st
         connection.execute(
             sql.SQL("GRANT {} ON {} TO {}").format(rights, sql.Identifier(schema, name), to)
         )
+    # A gateway forgets an order that the venue never had: it may be asked for again.
+    connection.execute(sql.SQL("GRANT DELETE ON gateway.orders TO {}").format(to))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from adapters.postgres.privileges import grant
+from adapters.postgres.gateway_book import PostgresGatewayBook
+from adapters.postgres.gateway_setup import add_session, add_user
+from adapters.postgres.privileges import changeable, grant
+from engine.domain.gateway import GatewayOrder
 from engine.errors import ConfigError
+from tests.postgres.test_gateway_book import INSTRUMENTS, asked
 from tests.postgres.test_kills import engine
-from tests.postgres.test_operator import command
+from tests.postgres.test_operator import EVENTS, WORKING, at_work, command, wait_for
 
 RECORDS = ("journal", "execution_fills", "risk_events", "publications")
 _numbers = itertools.count(1)
@@ -64,7 +70,7 @@ def test_a_run_under_it_is_the_same_and_it_can_change_no_record(database: str, r
             "WHERE c.relnamespace::regnamespace::text IN ('strategy_worker', 'gateway') "
             "AND c.relkind = 'r' AND has_table_privilege(c.oid, r)"
         ).fetchone()
-        assert may == (None,)
+        assert may == ("orders DELETE",)  # of the gateway, where the venue never had it
         rights = connection.execute(
             "SELECT has_table_privilege('strategy_worker.journal', 'UPDATE'), "
             "has_table_privilege('strategy_worker.schema_migrations', 'INSERT')"
@@ -97,6 +103,79 @@ def test_the_doctor_tells_who_could_change_records(database: str, role: str) -> 
     code, said, _ = command(as_role(database, role), "doctor", "--profile", "paper")
     assert code == 0
     assert "change no record" in said
+
+
+@pytest.mark.req("P18", "P13")
+def test_it_takes_and_gives_commands(database: str, role: str, tmp_path: Path) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        grant(connection, role)
+    with at_work(as_role(database, role), tmp_path):
+        wait_for(database, WORKING, 1)
+        code, said, errors = command(as_role(database, role), "halt", "--reason", "LUNCH")
+        assert code == 0, errors
+        assert "run Eager took it" in said
+        wait_for(database, WORKING, 0)
+        wait_for(database, EVENTS, ["LUNCH TRADING_HALTED"])
+
+
+@pytest.mark.req("P18")
+def test_a_gateway_under_it_forgets_what_the_venue_never_had(database: str, role: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        grant(connection, role)
+        add_user(connection, "u", Decimal(10_000))
+        add_session(connection, "s", "u", "s")
+    book = PostgresGatewayBook(
+        as_role(database, role), instruments=INSTRUMENTS, timeout_s=5, connections=(1, 1)
+    )
+    try:
+        admitted = book.admit(asked("o1"))
+        assert isinstance(admitted, GatewayOrder)
+        book.withdraw("o1", "NO_LONGER_KNOWN")
+        assert book.find("o1") is None
+    finally:
+        book.close()
+
+
+@pytest.mark.parametrize("right", ["UPDATE", "UPDATE (record)", "DELETE", "TRUNCATE", "TRIGGER"])
+def test_any_right_to_change_a_record_is_told(database: str, role: str, right: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        grant(connection, role)
+        assert changeable(connection, role) == []
+        connection.execute(
+            f'GRANT {right} ON strategy_worker.journal TO "{role}"'  # type: ignore[call-overload]
+        )
+        assert changeable(connection, role) == ["strategy_worker.journal"]
+    code, said, _ = command(as_role(database, role), "doctor", "--profile", "paper")
+    assert code == 0
+    assert "change what is kept of a run too" in said
+
+
+@pytest.mark.parametrize("way", ["GRANT pg_write_all_data TO {}", "GRANT {owner} TO {}"])
+def test_a_role_that_could_change_records_by_way_of_another_is_refused(
+    database: str, role: str, way: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        (owner,) = connection.execute("SELECT current_user").fetchone() or ("",)
+        told = way.format(f'"{role}"', owner=owner)
+        connection.execute(told)  # type: ignore[call-overload]
+    code, said, errors = command(database, "db", "migrate", "--role", role)
+    assert (code, "change no record" in said) == (2, False)
+    assert len(errors.splitlines()) == 1
+    assert f"'{role}'" in errors
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a, pg_roles r "
+            "WHERE a.grantee = r.oid AND r.rolname = %s",
+            [role],
+        ).fetchone()
+    assert row == (0,)
+
+
+def test_what_everybody_may_is_not_overlooked(database: str, role: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("GRANT DELETE ON strategy_worker.journal TO PUBLIC")
+        with pytest.raises(ConfigError, match=r"could still change strategy_worker.journal"):
+            grant(connection, role)
 
 
 class TestWhomItIsNotGivenTo:
