@@ -24,14 +24,13 @@ WORKING = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 class OrderRecord:
     """State of one order: what it has become since it was approved.
 
-    ``session`` is that of the venue it goes to.
-    ``allowed_qty`` is the largest quantity that was ever approved for it: what fills beyond is an
-    overfill. ``acked`` says that the venue has had it for sure, ``in_doubt`` that nobody knows
-    what has become of it since, ``canceling`` that a cancel was passed on which the venue has not
-    refused, ``replacing`` how many replacements it has not answered,
-    ``replaced_ts`` when the last one came into force, and ``doubts`` after how many intervals it
-    is asked about next. ``questions`` are those about it that this connection has not answered,
-    ``stale`` those of them that were asked before it was last sent.
+    ``session`` is that of the venue it goes to, ``allowed_qty`` the largest quantity that was ever
+    approved for it: what fills beyond is an overfill. ``acked`` says that the venue has had it for
+    sure, ``in_doubt`` that nobody knows what has become of it since, ``canceling`` that a cancel
+    was passed on which the venue has not refused, ``replacing`` how many replacements it has not
+    answered, ``replaced_ts`` when the last one came into force, and ``doubts`` after how many
+    intervals it is asked about next. ``questions`` are those about it that this connection has not
+    answered, ``stale`` those of them that were asked before it was last sent.
     """
 
     __slots__ = (

@@ -14,7 +14,7 @@ from engine.session.feeding import Feeding
 from engine.strategy.base import Strategy
 from engine.wiring import latch_store
 
-__all__ = ["header_of", "require_same"]
+__all__ = ["header_of", "require_routable", "require_same"]
 
 # What may differ from one start of a run to the next: none of it changes what the run does.
 _FREE = (
@@ -66,6 +66,22 @@ def require_same(given: RunHeader, kept: RunHeader) -> None:
         )
     if given.data_hash != kept.data_hash:
         raise ConfigError(f"run {kept.name!r} was begun with other market data: {hint}")
+
+
+def require_routable(header: RunHeader, config: Config) -> None:
+    """Refuse a rule that no order could fit: misspelt, it would send its orders elsewhere."""
+    known = {
+        "symbol": [each.symbol for each in header.instruments],
+        "strategy": list(header.at_work),  # any may come by a message where none is at work
+    }
+    for number, rule in enumerate(config.venue.routes):
+        for key, names in known.items():
+            said = getattr(rule, key)
+            if said is not None and names and said not in names:
+                raise ConfigError(
+                    f"setting venue.routes[{number}].{key} = {said!r}: this run has "
+                    f"{', '.join(sorted(names)[:10])}"
+                )
 
 
 _UNSET = object()

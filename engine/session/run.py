@@ -40,7 +40,7 @@ from engine.runtime.inputs import Input
 from engine.runtime.pykka_runtime import PykkaRuntime
 from engine.session.courier import publishing
 from engine.session.feeding import Feeding, feeding_of
-from engine.session.header import header_of, require_same
+from engine.session.header import header_of, require_routable, require_same
 from engine.session.listening import Listening
 from engine.session.outage import Outage, reducing
 from engine.session.shutdown import Shutdown
@@ -204,6 +204,7 @@ def _live(
     feeding = feeding_of(config, progress)
     with open_store(config) as store:
         header = header_of(config, cls, feeding)
+        require_routable(header, config)
         state = store.open(header)
         faults.point("session.opened")
         require_same(header, state.header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.controller import Controller
 from actors.executor import EXECUTIONS, Executor
@@ -65,9 +65,6 @@ from engine.runtime.cell import Routes
 from engine.strategy.base import Strategy
 from engine.strategy.feed import ColumnsOf
 from engine.wiring.venues import outbox_name, venue_routes
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "KIND_TYPES",

@@ -216,7 +216,7 @@ def build_runtime(
     by_symbol = {each.symbol: each for each in instruments}
     gateways = [
         new_gateway(
-            config, venue, gate, report, router=ROUTER,
+            config, venue, report, router=ROUTER, price_of=gate.price_of,
             instruments=by_symbol, now=clock.now, client=run_name,
         )
         for venue in venues

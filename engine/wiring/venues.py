@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.risk_gate import RiskGate
 from actors.venue_gateway import VenueGateway
 from engine.config import Config
 from engine.domain.venue_routes import VenueRoutes, VenueRule
@@ -14,6 +13,7 @@ from engine.ports import VenueLink
 
 __all__ = ["gateway_name", "new_gateway", "outbox_name", "venue_routes"]
 
+PriceOf = Callable[[str], int | None]
 LINK_CLOSE_S = 5.0
 """How long letting go of a venue may take."""
 
@@ -37,10 +37,10 @@ def gateway_name(venue: str) -> str:
 def new_gateway(
     config: Config,
     venue: str,
-    gate: RiskGate,
     report: Callable[[Any], None],
     *,
     router: str,
+    price_of: PriceOf,
     **common: Any,
 ) -> VenueGateway:
     """Make the actor that hands requests to a venue, and its link.
@@ -48,13 +48,13 @@ def new_gateway(
     Args:
         config: the resolved profile.
         venue: which one.
-        gate: knows the latest prices.
         report: takes what the venue reports, from any thread.
         router: actor name of the order router.
+        price_of: gives the latest price of a symbol in price units; for any thread.
         common: what every link is told.
     """
     link = _LINKS[venue](
-        config, gate, keep_closed=config.orders.keep_closed, on_bad_answer=report, **common
+        config, price_of, keep_closed=config.orders.keep_closed, on_bad_answer=report, **common
     )
     return VenueGateway(
         gateway_name(venue), link=link, venue=venue, report=report, router=router,
@@ -65,19 +65,19 @@ def new_gateway(
 # What a link needs is imported with it: gRPC and HTTP take a while, and nothing else needs them.
 
 
-def _grpc_link(config: Config, gate: RiskGate, **common: Any) -> VenueLink:
+def _grpc_link(config: Config, price_of: PriceOf, **common: Any) -> VenueLink:
     from adapters.grpc.link import GrpcVenueLink
 
     return GrpcVenueLink(config.oms_grpc, **common)
 
 
-def _http_link(config: Config, gate: RiskGate, **common: Any) -> VenueLink:
+def _http_link(config: Config, price_of: PriceOf, **common: Any) -> VenueLink:
     from adapters.http.link import HttpVenueLink
 
-    return HttpVenueLink(config.gateway, price_of=gate.price_of, **common)
+    return HttpVenueLink(config.gateway, price_of=price_of, **common)
 
 
-def _alpaca_link(config: Config, gate: RiskGate, **common: Any) -> VenueLink:
+def _alpaca_link(config: Config, price_of: PriceOf, **common: Any) -> VenueLink:
     from adapters.alpaca.link import AlpacaVenueLink
 
     return AlpacaVenueLink(config.alpaca, environment=os.environ, **common)

@@ -108,3 +108,20 @@ def test_the_schema_is_applied_once(empty_database: str) -> None:
     assert first.stdout.splitlines()[0] == "applied 0001_journal.sql"
     again = run([ENGINE, "db", "migrate"], url=empty_database)
     assert again.stdout == "the schema is up to date\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ('{kind = "http", symbol = "FBX"}', "venue.routes[0].symbol = 'FBX': this run has FB"),
+        ('{kind = "http", strategy = "Sma"}', "strategy = 'Sma': this run has SmaCross"),
+    ],
+)
+def test_a_route_that_no_order_could_take_is_refused(database: str, rule: str, says: str) -> None:
+    more = ("venue.kind=grpc", "feed.speed=86400", f"venue.routes=[{rule}]")
+    refused = run([*RUN, *(word for each in more for word in ("--set", each))], url=database)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("engine: setting venue.routes[0].")
+    assert says in refused.stderr
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM strategy_worker.runs").fetchone() == (0,)

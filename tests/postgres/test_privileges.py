@@ -19,7 +19,11 @@ from tests.postgres.test_gateway_book import INSTRUMENTS, asked
 from tests.postgres.test_kills import engine
 from tests.postgres.test_operator import EVENTS, WORKING, at_work, command, wait_for
 
-RECORDS = ("journal", "execution_fills", "risk_events", "publications")
+RECORDS = {
+    "journal": "run_name", "execution_fills": "price", "risk_events": "description",
+    "publications": "content",
+}  # fmt: skip
+"""Tables of records, with a column of each."""
 _numbers = itertools.count(1)
 
 
@@ -52,17 +56,15 @@ def test_a_run_under_it_is_the_same_and_it_can_change_no_record(database: str, r
     code, _, errors = command(as_role(database, role), "dead-letters", "list")
     assert code == 0, errors
     with psycopg.connect(as_role(database, role), autocommit=True) as connection:
-        for table in RECORDS:
+        for table, column in RECORDS.items():
             for change in (
-                f"UPDATE strategy_worker.{table} SET run_name = run_name",
+                f"UPDATE strategy_worker.{table} SET {column} = {column}",
                 f"DELETE FROM strategy_worker.{table}",
                 f"TRUNCATE strategy_worker.{table} CASCADE",
                 f"ALTER TABLE strategy_worker.{table} DISABLE TRIGGER ALL",
                 f"DROP TABLE strategy_worker.{table} CASCADE",
             ):
-                with pytest.raises(
-                    (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedColumn)
-                ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(change)  # type: ignore[call-overload]
         may = connection.execute(
             "SELECT string_agg(c.relname || ' ' || r, ', ' ORDER BY 1) FROM pg_class c, "
