@@ -152,6 +152,7 @@ def test_a_refused_cancel_is_critical_when_its_order_should_not_work(state: Trad
         return
     (told,) = rest
     assert (told.event_type, told.severity) == ("CANCEL_REFUSED", Severity.CRITICAL)
+    assert told.action_taken == "REPORTED"
     assert "order O works on while trading is held" in told.description
     assert "NOT_NOW" in told.description
 
@@ -230,6 +231,19 @@ def test_an_answer_from_before_an_order_was_sent_again_says_nothing_of_it(now: i
     rig.cell.now = 7
     rig.tell(NOT_FOUND)
     assert sent(rig) == [approval().order]
+
+
+@pytest.mark.req("P2")
+def test_a_question_that_was_answered_is_not_waited_for_any_more() -> None:
+    rig = connected()
+    rig.tell(UNKNOWN, DOWN, UP, GIVEN)
+    for ts in (1_000, 2_000):
+        rig.cell.fire_timers(ts)
+        rig.cell.now = 7
+        sent(rig)
+        rig.tell(NOT_FOUND)  # the only question that is open
+        assert sent(rig) == [approval().order]
+        rig.tell(UNKNOWN)
 
 
 @pytest.mark.req("P2")
